@@ -1,0 +1,68 @@
+# make demo    repairs a sample repository, from clone to explained patch
+# make test    runs the whole suite; .ci/run calls it
+# make check   ruff, mypy --strict and the suite
+# make bench   the repair benchmark: tables and a plot
+# Each sets up what it needs in .venv first. Set PYTHON, VENV or TORCH to override; DEMO_ARGS, TEST_ARGS and BENCH_ARGS are handed on.
+
+START := $(shell date +%s)
+SETUP := deploy/setup
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Where no GPU is found, this goes in before the `training` extra, whose own torch would bring gigabytes of CUDA. It may carry options:
+# make TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu' ready-training
+TORCH ?= torch==2.13.0
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint bench system ready-base ready-test ready-training clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# \(make [a-z]*  *\)/  \1/p' Makefile
+
+demo: ready-base
+	@$(BIN)/ledex demo $(DEMO_ARGS)
+
+test: ready-test
+	@status=0; $(BIN)/python -m pytest $(TEST_ARGS) || status=$$?; \
+	echo "make test: $$(( $$(date +%s) - $(START) )) s in all, set-up included"; exit $$status
+
+lint: ready-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: lint test
+
+bench: ready-test
+	@$(BIN)/ledex-train bench $(BENCH_ARGS)
+
+clean:
+	rm -rf $(VENV) build dist
+
+# A stamp is newer than pyproject.toml when its extra is installed; a larger set-up stamps the smaller ones. The packages themselves
+# are installed as editable, so that only a change of pyproject.toml calls for pip again.
+ready-base: $(VENV)/.ready-base
+ready-test: $(VENV)/.ready-test
+ready-training: $(VENV)/.ready-training
+
+$(VENV)/.ready-base: pyproject.toml $(VENV)/.made | system
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.ready-test: pyproject.toml $(VENV)/.made | system
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.ready-base
+
+$(VENV)/.ready-training: pyproject.toml $(VENV)/.made | system
+	nvidia-smi -L >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable '.[test,training]'
+	@touch $@ $(VENV)/.ready-base $(VENV)/.ready-test
+
+$(VENV)/.made: | system
+	@python=$$($(SETUP)/find-python) && echo "Making $(VENV) with $$python" && "$$python" -m venv $(VENV)
+	@touch $@
+
+system:
+	@python=$$($(SETUP)/find-python) && $(SETUP)/system-packages "$$python"

@@ -1,0 +1,1 @@
+"""Brings GitHub in and sends comments out, and holds the ``ledex`` command line."""

@@ -1,0 +1,148 @@
+"""The ``ledex`` command line: a thin shell over ``inference.repair``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bot import demo, terminal
+from inference import InferenceError
+from inference.policy import Policy, load_policy
+from inference.repair import Outcome, RepairRequest, outcome_json, repair_checkout
+from sandbox import SandboxError, WorkspaceError
+
+EXIT = {"fixed": 0, "unfixed": 1, "flaky": 1, "pre_existing": 1, "passing": 3, "broken": 4}
+WRONG_USE = 2
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Repair failed CI: explain the failure, patch it, prove the patch in a sandbox.",
+                  pretty_exceptions_enable=False)  # fmt: skip
+
+
+class EngineName(StrEnum):
+    auto = "auto"
+    templates = "templates"
+    model = "model"
+
+
+def fail(message: str) -> typer.Exit:
+    """Print one sentence and leave with the code for wrong use."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"ledex: {message}", markup=False)
+    return typer.Exit(WRONG_USE)
+
+
+@app.command()
+def fix(
+    path: Annotated[Path, typer.Argument(help="A git checkout whose tests fail.")] = Path(),
+    test: Annotated[str | None, typer.Option(metavar="CMD", help="The command that runs the tests; detected by default.")] = None,
+    python: Annotated[Path | None, typer.Option(metavar="EXE", help="Use this interpreter instead of building an environment.")] = None,
+    base: Annotated[str | None, typer.Option(metavar="REV", help="Report failures that this revision has too as pre-existing.")] = None,
+    budget: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="From the reproduced failure to the verified patch.")] = 120.0,
+    setup_timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="For building the environment.")] = 600.0,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Candidate servers that search side by side.")] = 1,
+    engine: Annotated[EngineName, typer.Option(help="Who proposes patches.")] = EngineName.auto,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Policy file; default: .github/ledex.toml of the checkout.")] = None,
+    env: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Environment variable for the tests; may be repeated.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the outcome as JSON ('-': standard output).")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Apply the verified patch to the checkout.")] = False,
+    unsafe_no_sandbox: Annotated[bool, typer.Option("--unsafe-no-sandbox", help="Run the project's code WITHOUT isolation.")] = False,
+) -> None:
+    """Explain why a checkout's tests fail, and print a patch that was seen to fail before and pass after, in a clean sandbox."""
+    try:
+        request = RepairRequest(
+            path=path, test=test, python=python, base=base, budget=budget, setup_timeout=setup_timeout, jobs=jobs, engine=engine.value,
+            environment=_variables(env or []), policy=_policy(path, config), unsafe=unsafe_no_sandbox)  # fmt: skip
+        outcome = _run(request, quiet=json_file == Path("-"))
+        if json_file is not None:
+            _write(json_file, outcome_json(outcome))
+        if apply and outcome.best is not None:
+            _apply(path, outcome.best.patch)
+    except (InferenceError, SandboxError) as error:
+        raise fail(str(error)) from None
+    raise typer.Exit(EXIT[outcome.status])
+
+
+@app.command(name="demo")
+def demonstrate(
+    keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Lay the sample repository out here and leave it.")] = None,
+) -> None:
+    """Repair a sample repository with several planted bugs: the main job, without server, GPU or weights."""
+    with tempfile.TemporaryDirectory(prefix="ledex-demo-") as folder:
+        checkout = demo.lay_out((keep or Path(folder)) / "corner-shop")
+        console = Console(highlight=False)
+        console.print(f"[bold]$ git clone corner-shop && ledex fix corner-shop[/]   [dim]({checkout})[/]")
+        try:
+            outcome = _run(RepairRequest(path=checkout, budget=60.0))
+        except (InferenceError, SandboxError) as error:
+            raise fail(str(error)) from None
+    raise typer.Exit(EXIT[outcome.status])
+
+
+@app.command()
+def doctor() -> None:
+    """Check what this machine allows, and print the one command that allows what it refuses."""
+    from sandbox.doctor import diagnose
+
+    findings = diagnose()
+    terminal.show_findings(findings, Console(highlight=False))
+    raise typer.Exit(0 if all(f.ok for f in findings) else 1)
+
+
+def main() -> None:
+    """Entry point of the ``ledex`` script."""
+    app()
+
+
+def _run(request: RepairRequest, quiet: bool = False) -> Outcome:
+    console = Console(stderr=quiet, highlight=False)
+    with terminal.watch(console) as report:
+        outcome = repair_checkout(request, report)
+    terminal.show(outcome, console)
+    return outcome
+
+
+def _policy(path: Path, config: Path | None) -> Policy:
+    if config is not None:
+        return load_policy(config)
+    default = path / ".github" / "ledex.toml"
+    return load_policy(default) if default.is_file() else Policy()
+
+
+def _variables(pairs: list[str]) -> dict[str, str]:
+    variables = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name.isidentifier():
+            raise WorkspaceError(f"--env {pair!r} is not of the form NAME=VALUE")
+        variables[name] = value
+    return variables
+
+
+def _write(file: Path, outcome: dict[str, Any]) -> None:
+    text = json.dumps(outcome, indent=1)
+    if file == Path("-"):
+        sys.stdout.write(text + "\n")
+        return
+    try:
+        file.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise WorkspaceError(f"{file} cannot be written: {error.strerror}") from error
+
+
+def _apply(path: Path, patch: bytes) -> None:
+    """Apply with git, all or nothing; the user's own git configuration decides about white space."""
+    top = subprocess.run(["git", "rev-parse", "--show-toplevel"], cwd=path, capture_output=True, check=False)
+    done = subprocess.run(["git", "apply", "-"], cwd=top.stdout.decode().rstrip("\n") or path, input=patch, capture_output=True, check=False)
+    if done.returncode:
+        raise WorkspaceError(f"the patch could not be applied: {done.stderr.decode(errors='replace').strip()}")
+
+
+if __name__ == "__main__":
+    main()

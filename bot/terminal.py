@@ -1,0 +1,116 @@
+"""What ``ledex`` shows in a terminal: progress while it works, then explanation, patch and proof. Plain text when it is no terminal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from inference.proposer import Progress as News
+from inference.proposer import Proposal, Report
+from inference.repair import Outcome
+
+if TYPE_CHECKING:
+    from sandbox.doctor import Finding
+
+_STATE = {
+    "fixed": ("green", "Fixed"), "unfixed": ("yellow", "Not fixed"), "flaky": ("yellow", "Flaky"),
+    "pre_existing": ("yellow", "Failed before already"), "passing": ("green", "Nothing to fix"), "broken": ("red", "Could not run the tests"),
+}  # fmt: skip
+
+
+@contextlib.contextmanager
+def watch(console: Console) -> Iterator[Report]:
+    """A report function that shows news as a live line in a terminal, and each stage once elsewhere."""
+    if not console.is_terminal:
+        last = [""]
+
+        def plain(news: News) -> None:
+            if news.stage != last[0]:
+                last[0] = news.stage
+                console.print(f"{news.stage}: {news.detail}", markup=False, soft_wrap=True)
+
+        yield plain
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description:<12}"), BarColumn(bar_width=24), TimeElapsedColumn(),
+               TextColumn("{task.fields[detail]}", markup=False))  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("start", total=None, detail="")
+
+        def live(news: News) -> None:
+            progress.update(task, description=news.stage, detail=news.detail[: max(console.width - 52, 20)],
+                            total=None if news.done is None else 1.0, completed=news.done or 0.0)  # fmt: skip
+
+        yield live
+
+
+def show(outcome: Outcome, console: Console) -> None:
+    """Print an outcome."""
+    colour, word = _STATE[outcome.status]
+    best = outcome.best
+    line = Text(word, style=f"bold {colour}")
+    if best is not None and best.verdict is not None:
+        verdict = best.verdict
+        after = verdict.after
+        target = next((c.detail for c in verdict.checks if c.name == "target"), "")
+        line.append(f"  ·  verified V{verdict.level}  ·  {target}")
+        if after is not None:
+            line.append(f"  ·  0 new failures in {after.total}")
+        if outcome.status != "fixed":
+            line.append(f"  ·  {outcome.reason.split(';')[0]}")
+    else:
+        line.append(f"  ·  {outcome.reason}")
+    console.print(line, soft_wrap=True)
+    if best is not None:
+        _show_proposal(best, console)
+    elif outcome.reproduction is not None and outcome.status in ("unfixed", "pre_existing", "flaky"):
+        for failure in outcome.reproduction.failures[:5]:
+            console.print(f"  {failure.test_id}: {_first_line(failure.message) or failure.exception}", markup=False, soft_wrap=True)
+        if outcome.suspects and outcome.status == "unfixed":
+            names = ", ".join(f"{s.function.path}:{s.line} {s.function.qualname}" for s in outcome.suspects[:3])
+            console.print(f"  most suspicious: {names}", markup=False, soft_wrap=True)
+    timings = outcome.timings
+    judged = sum(outcome.search.judged.values())
+    console.print(
+        f"[dim]environment {timings.environment:.1f} s, reproduction {timings.reproduction:.1f} s, repair {timings.search:.1f} s, "
+        f"{judged} candidates judged[/]", soft_wrap=True)  # fmt: skip
+
+
+def _show_proposal(proposal: Proposal, console: Console) -> None:
+    patch = proposal.patch.decode("utf-8", "replace")
+    if console.is_terminal:
+        console.print(Panel(Text(proposal.explanation), title="Why it failed, and the fix", title_align="left", border_style="dim"))
+        console.print(Syntax(patch.rstrip("\n"), "diff", theme="ansi_dark", background_color="default", word_wrap=True))
+    else:
+        console.print("\n" + proposal.explanation + "\n", markup=False, soft_wrap=True)
+        console.print(patch, markup=False, soft_wrap=True, end="")
+    if proposal.verdict is None:
+        return
+    rows = []
+    for check in proposal.verdict.checks:
+        sign = {"passed": "[green]ok[/]", "failed": "[red]no[/]", "no_opinion": "[yellow]--[/]"}[check.status]
+        rows.append(Text.from_markup(f"  V{check.level} {sign} ").append(check.detail))
+    console.print(Group(*rows), soft_wrap=True)
+
+
+def show_findings(findings: Sequence[Finding], console: Console) -> None:
+    """Print the doctor's findings and the commands that mend them."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for finding in findings:
+        table.add_row("[green]ok[/]" if finding.ok else "[red]no[/]", finding.name, Text(finding.detail))
+    console.print(table)
+    for finding in findings:
+        if not finding.ok and finding.remedy:
+            console.print(f"to mend {finding.name}:  {finding.remedy}", markup=False, soft_wrap=True)
+
+
+def _first_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[0] if lines else ""

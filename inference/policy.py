@@ -1,0 +1,116 @@
+"""The repository's policy, ``.github/ledex.toml``, as a model with its JSON schema (``inference/policy.schema.json``)."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from inference import ConfigurationError
+from sandbox.limits import MIB, Limits
+from sandbox.refusal import Scope
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class EnvironmentPolicy(_Table):
+    """How the tests get their environment."""
+
+    setup: tuple[str, ...] = Field(default=(), description="Commands that build the environment, instead of what is detected.")
+    test: str | None = Field(default=None, description="The command that runs the tests; detected when absent.")
+    report: str | None = Field(default=None, description="JUnit XML that the test command writes, relative to the repository.")
+    python: str | None = Field(default=None, description="The interpreter to use, such as '3.12' or an absolute path.")
+    network: Literal["off", "setup-only"] = Field(default="setup-only", description="Package indexes are reachable during set-up only, or never.")
+    timeout_minutes: float = Field(default=15.0, gt=0, le=360, description="Time that set-up, and each run of the tests, may take.")
+    image: str | None = Field(default=None, description="A container image; needs the container runner.")
+    services: tuple[str, ...] = Field(default=(), description="Services such as 'postgres:16'; need the container runner.")
+    variables: dict[str, str] = Field(default_factory=dict, description="Environment variables for the tests.")
+
+
+class VerifyPolicy(_Table):
+    """How hard a fix is tested before it is shown."""
+
+    level: Literal["V3", "V4"] = Field(default="V3", description="The rung a fix must reach.")
+    repeats: int = Field(default=3, ge=2, le=100, description="How often the repaired tests must pass.")
+    full_suite: bool = Field(default=True, description="Run every test, not only those of the failing files.")
+    regression_test: Literal["off", "offer", "require"] = Field(default="offer", description="Whether a regression test comes with the fix.")
+
+
+class LimitsPolicy(_Table):
+    """What a fix may change and what a run may use."""
+
+    attempts_per_failure: int = Field(default=2, ge=1, le=20)
+    max_files: int = Field(default=3, ge=1, le=100)
+    max_changed_lines: int = Field(default=60, ge=1, le=10_000)
+    gpu_seconds: float = Field(default=120.0, ge=0)
+    daily_runs: int = Field(default=50, ge=0)
+    memory_mb: int = Field(default=4096, ge=64, description="Memory of all processes of a test run together.")
+    tree_mb: int = Field(default=1024, ge=16, description="Size of the work tree's tmpfs.")
+    processes: int = Field(default=256, ge=8)
+
+
+class ScopePolicy(_Table):
+    """Where a fix may reach."""
+
+    allow_paths: tuple[str, ...] = Field(default=(), description="Globs; empty allows every path that is not refused.")
+    deny_paths: tuple[str, ...] = Field(default=(), description="Globs that a fix may never touch, beside the built-in ones.")
+
+
+class Policy(_Table):
+    """The tables that repairing reads; the bot reads more of the same file."""
+
+    version: Literal[1] = 1
+    environment: EnvironmentPolicy = EnvironmentPolicy()
+    verify: VerifyPolicy = VerifyPolicy()
+    limits: LimitsPolicy = LimitsPolicy()
+    scope: ScopePolicy = ScopePolicy()
+
+    def patch_scope(self) -> Scope:
+        return Scope(self.scope.allow_paths, self.scope.deny_paths, self.limits.max_files, self.limits.max_changed_lines)
+
+    def run_limits(self) -> Limits:
+        seconds = self.environment.timeout_minutes * 60
+        return Limits(
+            wall_seconds=seconds, cpu_seconds=int(seconds) + 60, memory_bytes=self.limits.memory_mb * MIB,
+            processes=self.limits.processes, tree_bytes=self.limits.tree_mb * MIB)  # fmt: skip
+
+
+def read_policy(text: str, source: str) -> Policy:
+    """Read a policy from TOML. Unknown keys are left alone (see ``unknown_keys``). Raises ConfigurationError naming key and line."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{source} is no valid TOML: {error}") from error
+    try:
+        return Policy.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(p) for p in first["loc"])
+        raise ConfigurationError(f"{source}: {key}: {first['msg']}") from error
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a policy file. Raises ConfigurationError when it is absent, unreadable or invalid."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is not UTF-8: save it as UTF-8") from error
+    return read_policy(text, str(path))
+
+
+def unknown_keys(data: dict[str, Any], model: type[BaseModel] = Policy, prefix: str = "") -> list[str]:
+    """Dotted names of keys that the model does not know."""
+    found: list[str] = []
+    for key, value in data.items():
+        field = model.model_fields.get(key)
+        if field is None:
+            found.append(prefix + key)
+        elif isinstance(value, dict) and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += unknown_keys(value, field.annotation, f"{prefix}{key}.")
+    return found

@@ -1,0 +1,81 @@
+"""The Proposer protocol and what travels through it: a Problem in, Proposals out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from inference.localization import Suspect
+from sandbox.reproduction import Reproduction
+from sandbox.testing import Bench
+from sandbox.verification import Verdict
+from sandbox.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One line of news for whoever watches: ``stage`` is a fixed word, ``detail`` is for people, ``done`` a share of the budget."""
+
+    stage: str
+    detail: str
+    done: float | None = None
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A reproduced failure with everything a proposer may use."""
+
+    workspace: Workspace
+    bench: Bench
+    reproduction: Reproduction
+    suspects: Sequence[Suspect]
+    seconds: float
+    jobs: int = 1
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A patch with its explanation and origin ("templates", "model"). ``prior``: higher is likelier right; comparable within an origin.
+    ``behaviour`` names the cluster of patches that acted alike on other inputs. ``verdict`` is None until verified cold."""
+
+    patch: bytes
+    explanation: str
+    origin: str
+    prior: float
+    behaviour: str | None = None
+    path: str = ""
+    line: int = 0
+    function: str = ""
+    template: str = ""
+    verdict: Verdict | None = None
+
+
+@dataclass
+class Search:
+    """What a proposer did, filled while it works."""
+
+    generated: int = 0
+    judged: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    exhausted: bool = False
+    first_plausible: float | None = None
+    tier: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> Mapping[str, object]:
+        return {
+            **{t: self.judged.get(t, 0) for t in ("in_process", "fork", "import", "cold")}, "generated": self.generated,
+            "exhausted": self.exhausted, "seconds": {t: round(s, 3) for t, s in self.seconds.items()}, "tier": self.tier,
+            "notes": self.notes}  # fmt: skip
+
+
+class Proposer(Protocol):
+    """Finds patches that pass on the warm tiers or by its own judgement, best first. Nothing it yields counts as verified."""
+
+    origin: str
+
+    def propose(self, problem: Problem, search: Search, report: Report) -> Iterator[Proposal]: ...

@@ -1,0 +1,364 @@
+"""repair(): reproduce, localize, propose, verify, choose. The one function behind ``ledex fix``, the bot, the benchmark and training."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from inference import ConfigurationError
+from inference.localization import Suspect, localize
+from inference.patch import decode, unified_diff
+from inference.policy import Policy
+from inference.proposer import Problem, Progress, Proposal, Proposer, Report, Search
+from inference.search import EmbeddedProposer
+from inference.templates import functions
+from sandbox import CandidateServerError, EnvironmentFailed, WorkspaceError
+from sandbox.environment import build_environment, existing_environment
+from sandbox.frameworks import TestPlan
+from sandbox.frameworks.detection import is_test_file, plan_for, plan_from_command
+from sandbox.reproduction import Reproduction, reproduce
+from sandbox.runner import Runner
+from sandbox.selection import select_runner
+from sandbox.settings import SandboxSettings
+from sandbox.testing import Bench
+from sandbox.verification import verify
+from sandbox.workspace import Workspace, at_revision, snapshot
+
+Engine = Literal["auto", "templates", "model"]
+Status = Literal["fixed", "unfixed", "flaky", "pre_existing", "passing", "broken"]
+FORMAT = 1
+_MOST_VERIFIED = 12
+
+
+@dataclass(frozen=True)
+class RepairRequest:
+    """What ``ledex fix`` was asked. ``budget`` (seconds) runs from the reproduced failure to the chosen, cold-verified patch;
+    ``setup_timeout`` bounds the environment's build."""
+
+    path: Path
+    test: str | None = None
+    python: Path | None = None
+    base: str | None = None
+    budget: float = 120.0
+    setup_timeout: float = 600.0
+    jobs: int = 1
+    engine: Engine = "auto"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    policy: Policy = Policy()
+    unsafe: bool = False
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of each stage; ``first_plausible`` and ``chosen`` count from the reproduced failure, None when there was none."""
+
+    environment: float = 0.0
+    reproduction: float = 0.0
+    search: float = 0.0
+    first_plausible: float | None = None
+    chosen: float | None = None
+    total: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it. ``proposals`` best first: verified ones that were accepted, then refused ones with their verdicts."""
+
+    status: Status
+    reason: str
+    reproduction: Reproduction | None = None
+    proposals: tuple[Proposal, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+    search: Search = field(default_factory=Search)
+    timings: Timings = Timings()
+    notes: tuple[str, ...] = ()
+    python: str = ""
+    test_command: str = ""
+
+    @property
+    def best(self) -> Proposal | None:
+        """The patch to show, or None."""
+        return next((p for p in self.proposals if p.verdict is not None and p.verdict.accepted), None)
+
+
+def repair_checkout(request: RepairRequest, progress: Report | None = None, settings: SandboxSettings | None = None) -> Outcome:
+    """Repair a git checkout without touching it.
+
+    Raises WorkspaceError for a path that is no git checkout, ConfigurationError for options that cannot be used, IsolationUnavailable
+    where no sandbox can be had; everything about the project itself is a status.
+    """
+    started = time.monotonic()
+    report = progress or (lambda _: None)
+    settings = settings or SandboxSettings()
+    proposers = _proposers(request)
+    runner = select_runner(allow_unsafe=request.unsafe)
+    with tempfile.TemporaryDirectory(prefix="ledex-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        report(Progress("snapshot", str(request.path)))
+        head = snapshot(request.path, folder / "head")
+        base = at_revision(request.path, request.base, folder / "base") if request.base is not None else None
+        try:
+            bench, notes = _bench(request, runner, settings, head, report)
+        except (EnvironmentFailed, WorkspaceError) as error:
+            return Outcome("broken", str(error), timings=Timings(total=time.monotonic() - started))
+        environment_seconds = time.monotonic() - started
+        outcome = repair(head, base, bench, proposers, request.policy, request.budget, folder, report, request.jobs)
+        timings = replace(outcome.timings, environment=environment_seconds, total=time.monotonic() - started)
+        return replace(outcome, timings=timings, notes=notes, python=bench.environment.python, test_command=bench.plan.describe())
+
+
+def repair(
+    head: Workspace,
+    base: Workspace | None,
+    bench: Bench,
+    proposers: Sequence[Proposer],
+    policy: Policy,
+    budget: float,
+    folder: Path,
+    report: Report,
+    jobs: int = 1,
+) -> Outcome:
+    """Repair a workspace whose environment stands. ``budget`` in seconds, from the reproduced failure on.
+
+    Failures that have no function in common are repaired one by one and their patches joined; a failure that resists as a whole is split
+    by test while the budget lasts.
+    """
+    reproduction = reproduce(bench, head, base, lambda text: report(Progress("reproduce", text)))
+    timings = Timings(reproduction=reproduction.seconds)
+    if reproduction.status != "failing":
+        return Outcome(reproduction.status, reproduction.reason, reproduction, timings=timings)
+    started = time.monotonic()
+    suspects = _localize(head, reproduction)
+    report(Progress("localize", ", ".join(f"{s.function.path}:{s.function.qualname}" for s in suspects[:3]) or "no suspect"))
+    search = Search()
+    attempt = _Attempt(head, bench, tuple(proposers), policy, folder, report, jobs, search, started + budget)
+    groups = independent_failures(reproduction)
+    accepted, refused = attempt.groups(reproduction, groups)
+    if not accepted and len(groups) == 1 and len(reproduction.failing) > 1:
+        smaller = by_test_function(reproduction.failing)
+        if len(smaller) > 1 and attempt.left() > 0.2 * budget:
+            search.notes.append("no single change repairs all failing tests: trying them one by one")
+            accepted, more = attempt.groups(reproduction, smaller[:6])
+            refused += more
+    spent = time.monotonic() - started
+    repaired = {t for targets, _ in accepted for t in targets}
+    proposals = attempt.joined(reproduction, accepted) if len(accepted) > 1 else [p for _, p in accepted]
+    complete = bool(proposals) and repaired == set(reproduction.failing)
+    timings = replace(timings, search=spent, first_plausible=search.first_plausible, chosen=time.monotonic() - started if proposals else None)
+    reason = _reason(proposals, refused, search)
+    if proposals and not complete:
+        reason = f"repairs {len(repaired)} of {len(reproduction.failing)} failing tests; {reason}"
+    status: Status = "fixed" if complete else "unfixed"
+    return Outcome(status, reason, reproduction, tuple([*proposals, *refused]), tuple(suspects), search, timings)
+
+
+def _localize(head: Workspace, reproduction: Reproduction) -> list[Suspect]:
+    return localize(reproduction, lambda path: _text(head, path), functions)
+
+
+def independent_failures(reproduction: Reproduction) -> list[tuple[str, ...]]:
+    """Failing tests grouped so that tests which ran a line of the project in common are together; largest group first."""
+    ran: dict[str, set[tuple[str, int]]] = {t: set() for t in reproduction.failing}
+    for path, tests in reproduction.coverage.lines.items():
+        if not is_test_file(path):
+            for test, lines in tests.items():
+                if test in ran:
+                    ran[test] |= {(path, line) for line in lines}
+    groups: list[tuple[list[str], set[tuple[str, int]]]] = []
+    for test, lines in ran.items():
+        touching = [g for g in groups if g[1] & lines]
+        rest = [g for g in groups if not g[1] & lines]
+        groups = [*rest, ([t for g in touching for t in g[0]] + [test], lines.union(*(g[1] for g in touching)))]
+    ordered = sorted(groups, key=lambda g: (-len(g[0]), g[0]))
+    return [tuple(t for t in reproduction.failing if t in set(tests)) for tests, _ in ordered]
+
+
+def by_test_function(failing: Sequence[str]) -> list[tuple[str, ...]]:
+    """Failing tests grouped by test function (the parameters of one function stay together), in their order."""
+    groups: dict[str, list[str]] = {}
+    for test in failing:
+        groups.setdefault(test.split("[", 1)[0], []).append(test)
+    return [tuple(tests) for tests in groups.values()]
+
+
+@dataclass
+class _Attempt:
+    """What stays the same while the groups of one failure are repaired."""
+
+    head: Workspace
+    bench: Bench
+    proposers: tuple[Proposer, ...]
+    policy: Policy
+    folder: Path
+    report: Report
+    jobs: int
+    search: Search
+    deadline: float
+
+    def left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def groups(
+        self, reproduction: Reproduction, groups: Sequence[tuple[str, ...]]
+    ) -> tuple[list[tuple[tuple[str, ...], Proposal]], list[Proposal]]:
+        """Repair each group within an even share of what is left: (accepted with their tests, refused)."""
+        accepted: list[tuple[tuple[str, ...], Proposal]] = []
+        refused: list[Proposal] = []
+        for number, targets in enumerate(groups):
+            if self.left() <= 0:
+                break
+            part = replace(reproduction, failing=targets, failures=tuple(f for f in reproduction.failures if f.test_id in targets))
+            best, worse = self.one(part, time.monotonic() + self.left() / (len(groups) - number))
+            refused += worse
+            if best is not None:
+                accepted.append((targets, best))
+        return accepted, refused
+
+    def one(self, reproduction: Reproduction, deadline: float) -> tuple[Proposal | None, list[Proposal]]:
+        """Search and verify for one group of failing tests: (accepted, refused)."""
+        refused: list[Proposal] = []
+        suspects = _localize(self.head, reproduction)
+        for proposer in self.proposers:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            problem = Problem(self.head, self.bench, reproduction, suspects, left, self.jobs)
+            try:
+                proposals = list(proposer.propose(problem, self.search, self.report))
+            except CandidateServerError as error:
+                self.search.notes.append(str(error))
+                continue
+            for number, proposal in enumerate(proposals[:_MOST_VERIFIED]):
+                if number and time.monotonic() > deadline:
+                    self.search.notes.append(f"the budget ended before {len(proposals) - number} plausible patches could be verified")
+                    break
+                self.report(Progress("verify", f"patch {number + 1} of {len(proposals)}: {proposal.path}:{proposal.line}"))
+                checked = self.checked(reproduction, proposal)
+                if checked.verdict is not None and checked.verdict.accepted and checked.verdict.level >= int(self.policy.verify.level[1:]):
+                    return checked, refused
+                refused.append(checked)
+        return None, refused
+
+    def checked(self, reproduction: Reproduction, proposal: Proposal) -> Proposal:
+        """The proposal with its cold verdict."""
+        verdict = verify(self.bench, self.head, reproduction, proposal.patch, self.policy.patch_scope(), self.folder,
+                         self.policy.verify.repeats, lambda text: self.report(Progress("verify", text)))  # fmt: skip
+        self.search.judged["cold"] = self.search.judged.get("cold", 0) + 1
+        self.search.seconds["cold"] = self.search.seconds.get("cold", 0.0) + verdict.seconds
+        return replace(proposal, verdict=verdict)
+
+    def joined(self, reproduction: Reproduction, accepted: Sequence[tuple[tuple[str, ...], Proposal]]) -> list[Proposal]:
+        """One proposal of several accepted ones, verified as a whole; where they do not go together, the first alone is kept."""
+        workspace = self.head
+        kept: list[tuple[tuple[str, ...], Proposal]] = []
+        for targets, proposal in accepted:
+            try:
+                workspace = workspace.patched(proposal.patch, self.folder)
+            except WorkspaceError:
+                self.search.notes.append(f"the patch for {targets[0]} overlaps another and was left out")
+                continue
+            kept.append((targets, proposal))
+        targets = tuple(t for t in reproduction.failing if any(t in tests for tests, _ in kept))
+        part = replace(reproduction, failing=targets, failures=tuple(f for f in reproduction.failures if f.test_id in targets))
+        patch = unified_diff(workspace.diff_from(self.head))
+        first = kept[0][1]
+        explanation = "\n\n".join(f"{number}. {p.explanation}" for number, (_, p) in enumerate(kept, 1))
+        whole = replace(first, patch=patch, explanation=explanation, prior=min(p.prior for _, p in kept))
+        self.report(Progress("verify", f"{len(kept)} patches together"))
+        checked = self.checked(part, whole)
+        return [checked] if checked.verdict is not None and checked.verdict.accepted else [p for _, p in kept]
+
+
+def _reason(accepted: Sequence[Proposal], refused: Sequence[Proposal], search: Search) -> str:
+    if accepted:
+        verdict = accepted[0].verdict
+        assert verdict is not None
+        return f"verified V{verdict.level}"
+    if refused:
+        verdict = refused[0].verdict
+        detail = next((c.detail for c in verdict.checks if c.status == "failed"), "") if verdict else ""
+        return f"{len(refused)} plausible patch{'es' if len(refused) > 1 else ''} refused by verification ({detail})"
+    judged = sum(search.judged.values())
+    ended = "every edit that the templates make was tried" if search.exhausted else "the budget ended"
+    if not judged and search.notes:
+        return search.notes[-1]
+    return f"no edit of {judged} tried makes the failing tests pass ({ended})"
+
+
+def _proposers(request: RepairRequest) -> list[Proposer]:
+    if request.engine == "model":
+        raise ConfigurationError("no model endpoint is configured: use --engine templates")
+    return [EmbeddedProposer(reserve=min(0.35 * request.budget, 15.0))]
+
+
+def _bench(request: RepairRequest, runner: Runner, settings: SandboxSettings, head: Workspace, report: Report) -> tuple[Bench, tuple[str, ...]]:
+    policy = request.policy
+    if policy.environment.image or policy.environment.services:
+        needs = policy.environment.image or ", ".join(policy.environment.services)
+        raise EnvironmentFailed(f"could not reproduce: needs {needs}, and the container runner is not in use")
+    command = request.test or policy.environment.test
+    plan: TestPlan = plan_from_command(command, policy.environment.report) if command else plan_for(head)
+    variables = {**policy.environment.variables, **request.environment}
+    report(Progress("environment", "building the environment"))
+    if request.python is not None:
+        environment = existing_environment(
+            request.python, runner, settings=settings, tree=head.tree(), environment=variables,
+            progress=lambda text: report(Progress("environment", text)))  # fmt: skip
+    else:
+        environment = build_environment(
+            head.tree(), runner, settings=settings, repository=str(request.path.resolve()), setup=policy.environment.setup,
+            environment=variables, timeout=request.setup_timeout, progress=lambda text: report(Progress("environment", text)))  # fmt: skip
+    return Bench(runner, environment, plan, policy.run_limits(), tuple(variables.items())), environment.notes
+
+
+def _text(head: Workspace, path: str) -> str | None:
+    try:
+        return decode(head.read(path)).text if head.exists(path) else None
+    except (SyntaxError, ValueError, OSError, WorkspaceError):
+        return None
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """The format of ``ledex fix --json`` (schema: ``inference/outcome.schema.json``)."""
+    reproduction = outcome.reproduction
+    failures = reproduction.failures if reproduction is not None else ()
+    return {
+        "format": FORMAT,
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "failures": [
+            {"test": f.test_id, "exception": f.exception, "message": f.message, "frames": [[r.path, r.line, r.function] for r in f.frames]}
+            for f in failures
+        ],
+        "proposals": [
+            {
+                "patch": p.patch.decode("utf-8", "surrogateescape"), "explanation": p.explanation, "origin": p.origin,
+                "path": p.path, "line": p.line, "function": p.function, "template": p.template, "behaviour": p.behaviour,
+                "verdict": p.verdict.to_json() if p.verdict is not None else None,
+            }
+            for p in outcome.proposals
+        ],
+        "candidates": dict(outcome.search.to_json()),
+        "timings": {k: round(v, 3) if v is not None else None for k, v in vars(outcome.timings).items()},
+        "suspects": [
+            {"path": s.function.path, "function": s.function.qualname, "line": s.line, "score": round(s.score, 4)} for s in outcome.suspects
+        ],
+        "notes": list(outcome.notes),
+        "test_command": outcome.test_command,
+        "versions": {"ledexbot": _version(), "python": outcome.python, "host_python": platform.python_version(), "cpus": os.cpu_count()},
+    }  # fmt: skip
+
+
+def _version() -> str:
+    try:
+        return metadata.version("ledexbot")
+    except metadata.PackageNotFoundError:
+        return "unknown"

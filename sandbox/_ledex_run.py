@@ -1,0 +1,398 @@
+"""Run tests cold and report every outcome on a descriptor: started by absolute path in the tested project's interpreter.
+
+usage: _ledex_run.py FD   (options as JSON on standard input)
+
+OPTIONS: framework ("pytest" or "unittest"), arguments (list), only (test ids, empty for all), overlay (folder appended last to sys.path),
+cwd_on_path (as ``python -m`` does), coverage (bool). One JSON object a line goes to FD: collected, result, collection_error, coverage, end.
+Standard library only, Python 3.8+, beside pytest and coverage themselves.
+"""
+
+import json
+import os
+import sys
+import time
+import traceback
+
+TEXT = 6000
+MESSAGE = 2000
+FRAMES = 60
+# Options of plugins that are kept out of a judged run because they reorder, repeat, spread or measure it themselves.
+# They still stand in projects' addopts, so they are accepted and ignored: name -> number of values (None: optional value).
+KEPT_OUT = {
+    "pytest_cov": {"--cov": None, "--cov-report": 1, "--cov-config": 1, "--no-cov": 0, "--no-cov-on-fail": 0, "--cov-append": 0,
+                   "--cov-branch": 0, "--cov-fail-under": 1, "--cov-context": 1, "--cov-precision": 1, "--cov-reset": 0},
+    "xdist": {"-n": 1, "--numprocesses": 1, "--dist": 1, "--maxprocesses": 1, "--tx": 1, "--max-worker-restart": 1, "--maxfail-x": 1},
+    "randomly": {"--randomly-seed": 1, "--randomly-dont-reorganize": 0, "--randomly-dont-reset-seed": 0},
+    "rerunfailures": {"--reruns": 1, "--reruns-delay": 1, "--only-rerun": 1, "--rerun-except": 1, "--fail-on-flaky": 0},
+    "benchmark": {"--benchmark-disable": 0, "--benchmark-only": 0, "--benchmark-skip": 0, "--benchmark-autosave": 0,
+                  "--benchmark-enable": 0, "--benchmark-columns": 1, "--benchmark-sort": 1, "--benchmark-group-by": 1},
+    "timeout": {"--timeout": 1, "--timeout-method": 1, "--session-timeout": 1},
+    "html": {"--html": 1, "--self-contained-html": 0},
+    "sugar": {"--old-summary": 0},
+}
+MODULES = {"xdist": "xdist", "randomly": "pytest_randomly", "rerunfailures": "pytest_rerunfailures", "pytest_cov": "pytest_cov",
+           "benchmark": "pytest_benchmark", "timeout": "pytest_timeout", "html": "pytest_html", "sugar": "pytest_sugar"}
+ALWAYS_OUT = ("pytest_cov", "xdist", "randomly", "rerunfailures", "html", "sugar")
+INI = {"timeout": "timeout timeout_method timeout_func_only session_timeout", "benchmark": "", "xdist": "xdist_strict looponfailroots",
+       "rerunfailures": "reruns reruns_delay"}
+
+
+def open_channel(number):
+    """Move the descriptor out of sight of child processes; returns a function that sends one record."""
+    descriptor = os.dup(number)
+    os.set_inheritable(descriptor, False)
+    os.close(number)
+
+    def send(**record):
+        data = (json.dumps(record) + "\n").encode("utf-8", "backslashreplace")
+        while data:
+            data = data[os.write(descriptor, data):]
+
+    return send
+
+
+def short(value, limit):
+    try:
+        text = str(value)
+    except Exception:
+        text = "<no text>"
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= limit else text[: limit // 2] + " [...] " + text[-limit // 2:]
+
+
+def relative(path, root):
+    path = os.path.realpath(path) if os.path.isabs(path) else path
+    return path[len(root) + 1:] if path.startswith(root + os.sep) else path
+
+
+def describe(exception, root):
+    """Exception type, message and frames (outermost first) of what a test raised."""
+    entries = traceback.extract_tb(exception.__traceback__)
+    frames = [[relative(e.filename, root), e.lineno or 0, e.name] for e in entries]
+    inside = [n for n, frame in enumerate(frames) if not os.path.isabs(frame[0])]
+    frames = frames[inside[0]:] if inside else frames  # the framework's own frames above the test say nothing
+    return {"exception": type(exception).__name__, "message": short(exception, MESSAGE), "frames": frames[-FRAMES:]}
+
+
+class Lines:
+    """Which lines of the tree each test ran, by coverage.py's contexts."""
+
+    def __init__(self, wanted, root):
+        self.root = root
+        self.coverage = None
+        if wanted:
+            import coverage
+
+            self.coverage = coverage.Coverage(data_file=None, config_file=False, include=[os.path.join(root, "*")])
+            self.coverage.start()
+
+    def switch(self, test_id):
+        if self.coverage is not None:
+            self.coverage.switch_context(test_id)
+
+    def send(self, send, failed, limit=2000):
+        if self.coverage is None:
+            return
+        self.coverage.stop()
+        data = self.coverage.get_data()
+        contexts = data.measured_contexts()
+        failing = [c for c in failed if c in contexts]
+        files = set()
+        for context in failing:
+            data.set_query_contexts(["^" + escape(context) + "$"])
+            files.update(f for f in data.measured_files() if data.lines(f))
+        data.set_query_contexts(None)
+        numbers = {}
+        for path in sorted(files):
+            lines = {}
+            for line, names in data.contexts_by_lineno(path).items():
+                for name in names:
+                    if name and (name in numbers or len(numbers) < limit or name in failing):
+                        numbers.setdefault(name, len(numbers))
+                        lines.setdefault(numbers[name], []).append(line)
+            send(kind="coverage", path=relative(path, self.root), lines={str(k): v for k, v in lines.items()})
+        send(kind="contexts", tests=sorted(numbers, key=numbers.get))
+
+
+def escape(text):
+    import re
+
+    return re.escape(text)
+
+
+def pytest_plugin(options):
+    """The part of our pytest plugin that cold runs and warm servers share: ignored options, and the selection of tests."""
+    import pytest
+
+    only = set(options["only"])
+
+    class Selection:
+        def pytest_addoption(self, parser):
+            group = parser.getgroup("kept out of judged runs")
+            for plugin, names in KEPT_OUT.items():
+                if plugin not in ALWAYS_OUT and importable(MODULES[plugin]):
+                    continue
+                for name, values in names.items():
+                    keywords = {"dest": "kept_out_" + name.strip("-").replace("-", "_"), "default": None}
+                    if values == 0:
+                        keywords["action"] = "store_true"
+                    elif values is None:
+                        keywords.update(nargs="?", action="append")
+                    try:
+                        if name.startswith("--"):
+                            group.addoption(name, **keywords)
+                        else:
+                            group._addoption(name, **keywords)
+                    except ValueError:
+                        pass
+                for name in INI.get(plugin, "").split():
+                    try:
+                        parser.addini(name, "accepted and ignored", default=None)
+                    except (ValueError, AssertionError):
+                        pass
+
+        def pytest_configure(self, config):
+            for line in ("no_cover", "flaky", "timeout", "benchmark", "xdist_group"):
+                config.addinivalue_line("markers", line + ": accepted by the judge")
+            if only:
+                paths = []
+                for test_id in options["only"]:
+                    path = os.path.join(str(config.rootdir), test_id.split("::")[0])
+                    if path not in paths:
+                        paths.append(path)
+                if all(os.path.exists(p) for p in paths):
+                    config.args = paths
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_collection_modifyitems(self, items):
+            if only:
+                items[:] = [i for i in items if i.nodeid in only]
+
+    return Selection
+
+
+def pytest_arguments(options):
+    """The command line: plugins that reorder, repeat, spread or measure are out, the cache too."""
+    arguments = [a for plugin in ALWAYS_OUT for a in ("-p", "no:" + plugin)]
+    return arguments + [*options["arguments"], "-p", "no:cacheprovider", "--tb=short", "-q"]
+
+
+def run_pytest(options, send, root):
+    import pytest
+
+    state = {"failed": [], "started": {}, "outcomes": {}}
+    lines = Lines(options["coverage"], root)
+
+    class Reporter(pytest_plugin(options)):
+        def pytest_collection_finish(self, session):
+            send(kind="collected", ids=[i.nodeid for i in session.items], rootdir=relative(str(session.config.rootdir), root))
+
+        def pytest_collectreport(self, report):
+            if report.failed:
+                text = short(report.longreprtext if hasattr(report, "longreprtext") else report.longrepr, TEXT)
+                crash = getattr(report.longrepr, "reprcrash", None)
+                known = state.get("collecting", {}).get(report.nodeid)
+                record = known or {"exception": "CollectError", "message": short(getattr(crash, "message", text), MESSAGE), "frames": []}
+                send(kind="collection_error", id=report.nodeid, text=text, **record)
+
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_make_collect_report(self, collector):
+            outcome = yield
+            call = getattr(outcome.get_result(), "call", None)
+            if call is not None and call.excinfo is not None:
+                error = call.excinfo.value
+                error = getattr(error, "__cause__", None) or error
+                state.setdefault("collecting", {})[collector.nodeid] = describe(error, root)
+
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_runtest_protocol(self, item):
+            lines.switch(item.nodeid)
+            state["started"][item.nodeid] = time.perf_counter()
+            yield
+            lines.switch("")
+            self.finish(item.nodeid)
+
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_runtest_makereport(self, item, call):
+            outcome = yield
+            report = outcome.get_result()
+            if call.excinfo is not None and report.failed:
+                report.ledex_details = describe(call.excinfo.value, root)
+
+        def pytest_runtest_logreport(self, report):
+            test_id, outcome = report.nodeid, report.outcome
+            if report.when == "call":
+                if hasattr(report, "wasxfail"):
+                    outcome = {"skipped": "xfailed", "passed": "xpassed"}.get(outcome, outcome)
+            elif outcome == "failed":
+                outcome = "error"
+            elif outcome == "skipped":
+                outcome = "xfailed" if hasattr(report, "wasxfail") else "skipped"
+            else:
+                return
+            known = state["outcomes"].get(test_id)
+            if known is not None and known["outcome"] in ("failed", "error"):
+                return
+            record = {"outcome": outcome}
+            if outcome in ("failed", "error"):
+                crash = getattr(report.longrepr, "reprcrash", None)
+                message = short(getattr(crash, "message", report.longrepr), MESSAGE)
+                details = getattr(report, "ledex_details", {"exception": "", "frames": []})
+                record.update(details, message=message if message.strip() else details.get("message", ""))
+                record["text"] = short(report.longreprtext, TEXT)
+            state["outcomes"][test_id] = record
+
+        def finish(self, test_id):
+            record = state["outcomes"].pop(test_id, None)
+            if record is None:
+                return
+            if record["outcome"] in ("failed", "error"):
+                state["failed"].append(test_id)
+            send(kind="result", id=test_id, seconds=time.perf_counter() - state["started"][test_id], **record)
+
+    status = int(pytest.main(pytest_arguments(options), plugins=[Reporter()]))
+    lines.send(send, state["failed"])
+    return status
+
+
+def importable(name):
+    import importlib.util
+
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def run_unittest(options, send, root):
+    import unittest
+
+    only = set(options["only"])
+    lines = Lines(options["coverage"], root)
+    failed = []
+
+    class Result(unittest.TextTestResult):
+        def startTest(self, test):
+            super().startTest(test)
+            lines.switch(test.id())
+            self.record, self.began = {"outcome": "passed"}, time.perf_counter()
+
+        def note(self, outcome, error=None, text=""):
+            record = getattr(self, "record", None)
+            if record is None or record["outcome"] in ("failed", "error"):
+                return
+            record["outcome"] = outcome
+            if error is not None:
+                value = error[1]
+                record.update(describe(value, root), text=short("".join(traceback.format_exception(*error)), TEXT))
+
+        def stopTest(self, test):
+            lines.switch("")
+            record, self.record = self.record, None
+            if record["outcome"] in ("failed", "error"):
+                failed.append(test.id())
+            if type(test).__name__ == "_FailedTest":
+                record.pop("outcome")
+                send(kind="collection_error", id=test.id(), **record)
+            else:
+                send(kind="result", id=test.id(), seconds=time.perf_counter() - self.began, **record)
+            super().stopTest(test)
+
+        def addFailure(self, test, err):
+            super().addFailure(test, err)
+            self.note("failed", err)
+
+        def addError(self, test, err):
+            super().addError(test, err)
+            if getattr(self, "record", None) is None:  # setUpClass, setUpModule
+                send(kind="collection_error", id=test.id(), text=short("".join(traceback.format_exception(*err)), TEXT),
+                     **describe(err[1], root))
+            self.note("error", err)
+
+        def addSubTest(self, test, subtest, err):
+            super().addSubTest(test, subtest, err)
+            if err is not None:
+                self.note("failed" if issubclass(err[0], test.failureException) else "error", err)
+
+        def addSkip(self, test, reason):
+            super().addSkip(test, reason)
+            if getattr(self, "record", None) is not None:
+                self.note("skipped")
+
+        def addExpectedFailure(self, test, err):
+            super().addExpectedFailure(test, err)
+            self.note("xfailed")
+
+        def addUnexpectedSuccess(self, test):
+            super().addUnexpectedSuccess(test)
+            self.note("failed")
+
+    class Runner(unittest.TextTestRunner):
+        resultclass = Result
+
+        def run(self, test):
+            chosen = keep(test, only) if only else test
+            send(kind="collected", ids=[t.id() for t in flatten(chosen) if type(t).__name__ != "_FailedTest"], rootdir="")
+            return super().run(chosen)
+
+    program = unittest.main(module=None, argv=["python -m unittest", *options["arguments"]], testRunner=Runner, exit=False)
+    lines.send(send, failed)
+    if program.result.testsRun == 0 and not program.result.errors:
+        return 5
+    return 0 if program.result.wasSuccessful() else 1
+
+
+def flatten(suite):
+    import unittest
+
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            for inner in flatten(test):
+                yield inner
+        else:
+            yield test
+
+
+def keep(suite, only):
+    """The suite with only the wanted tests; its nesting stays, because class and module fixtures hang on it."""
+    import unittest
+
+    return type(suite)([
+        keep(t, only) if isinstance(t, unittest.TestSuite) else t
+        for t in suite if isinstance(t, unittest.TestSuite) or t.id() in only])
+
+
+def read_options():
+    """The options from standard input, which is empty for the tests afterwards."""
+    with os.fdopen(os.dup(0), "rb") as file:
+        options = json.loads(file.read().decode("utf-8"))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return options
+
+
+def prepare_path(options):
+    if options["cwd_on_path"]:
+        sys.path[0] = os.getcwd()
+    else:
+        del sys.path[0]
+    if options.get("overlay"):
+        sys.path.append(options["overlay"])
+
+
+def main():
+    options = read_options()
+    send = open_channel(int(sys.argv[1]))
+    prepare_path(options)
+    sys.argv = ["pytest" if options["framework"] == "pytest" else "python -m unittest", *options["arguments"]]
+    root = os.path.realpath(os.getcwd())
+    status = {"pytest": run_pytest, "unittest": run_unittest}[options["framework"]](options, send, root)
+    send(kind="end", status=status)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""The default Runner: bubblewrap, unprivileged and daemonless, started by root or by a user.
+
+As a user, bubblewrap makes a user namespace and forbids further ones. As root it makes none: root does the binds (so folders closed to
+others are no obstacle), keeps only the capabilities to change uid, and ``setpriv`` moves to a uid that no other sandbox has, because
+the kernel counts processes per uid.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pwd
+import shutil
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from sandbox import IsolationUnavailable, SandboxError
+from sandbox.runner import WORK, Command, Execution, Mount
+from sandbox.seccomp import bpf_program
+from sandbox.supervision import Streams, Supervised
+
+REPORT_FD, ARGS_FD, SECCOMP_FD, STATUS_FD, PASSWD_FD, GROUP_FD, COLLECT_FD, NSSWITCH_FD, HOSTS_FD = 3, 4, 5, 6, 7, 8, 9, 10, 11
+_FIRST_FREE_FD = 20
+_UIDS = range(60100, 60900)
+_SLOTS = Path("/run/ledexbot-sandbox")
+_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "alternatives", "ssl/certs", "ssl/openssl.cnf", "ca-certificates",
+        "ca-certificates.conf", "mime.types", "debian_version", "os-release", "timezone", "java-17-openjdk", "maven")  # fmt: skip
+_SETUP = """
+mkdir -p "$1" && shift
+if [ "$1" ]; then
+  cp -a --no-preserve=ownership /run/tree/. "$1/" && chmod -R u+rwX "$1" || exit 97
+  for layer in /run/artifacts /run/overlay; do
+    if [ -d $layer ]; then cp -a --no-preserve=ownership --remove-destination $layer/. "$1/" || exit 97; fi
+  done
+  cd "$1" || exit 97
+fi
+shift
+n=$1; shift
+while [ "$n" -gt 0 ]; do rm -rf -- "./$1" || exit 97; shift; n=$((n-1)); done
+cd -- "$1" || exit 97
+shift
+""".strip()
+_PLAIN = '\nexec /usr/bin/env -i "$@"'
+_COLLECTING = r"""
+paths=$1; shift
+/usr/bin/env -i "$@" 9>&-
+status=$?
+printf '%s\n' "$paths" | tar --files-from=- --verbatim-files-from --ignore-failed-read -cf - >&9 2>/dev/null
+exit $status
+""".rstrip()
+
+
+def _memory_file(content: bytes) -> int:
+    descriptor = os.memfd_create("ledex")
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _parents(target: str) -> Iterator[str]:
+    yield from (str(p) for p in reversed(PurePosixPath(target).parents) if str(p) != "/")
+
+
+@contextlib.contextmanager
+def _uid_slot() -> Iterator[int]:
+    """A uid that no other sandbox on this machine has while the context lasts."""
+    _SLOTS.mkdir(mode=0o700, exist_ok=True)
+    known = {entry.pw_uid for entry in pwd.getpwall()}
+    for uid in _UIDS:
+        if uid in known:
+            continue
+        descriptor = os.open(_SLOTS / str(uid), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            continue
+        try:
+            yield uid
+        finally:
+            os.close(descriptor)
+        return
+    raise SandboxError(f"all {len(_UIDS)} sandbox uids are in use: wait for running sandboxes, or run fewer at once")
+
+
+def _system_binds() -> list[str]:
+    arguments = ["--ro-bind", "/usr", "/usr"]
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        path = Path("/", name)
+        if path.is_symlink():
+            arguments += ["--symlink", os.readlink(path), str(path)]
+        elif path.is_dir():
+            arguments += ["--ro-bind", str(path), str(path)]
+    arguments += ["--perms", "0755", "--dir", "/etc"]
+    made: set[str] = set()
+    for name in _ETC:
+        path = Path("/etc", name)
+        if path.exists():
+            for parent in _parents(str(path)):
+                if parent != "/etc" and parent not in made:
+                    made.add(parent)
+                    arguments += ["--perms", "0755", "--dir", parent]
+            arguments += ["--ro-bind", str(path.resolve()), str(path)]
+    return arguments
+
+
+def arguments(command: Command, uid: int, as_root: bool) -> list[str]:
+    """bubblewrap's options for a command (everything before ``--``); pure but for looking at which system folders exist."""
+    limits = command.limits
+    options = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--hostname", "localhost", "--unshare-cgroup-try",
+               "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]  # fmt: skip
+    if as_root:
+        for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"):
+            options += ["--cap-add", capability]
+    else:
+        options += ["--unshare-user", "--disable-userns"]
+    options += _system_binds()
+    for descriptor, target in ((PASSWD_FD, "passwd"), (GROUP_FD, "group"), (NSSWITCH_FD, "nsswitch.conf"), (HOSTS_FD, "hosts")):
+        options += ["--perms", "0644", "--ro-bind-data", str(descriptor), f"/etc/{target}"]
+    options += ["--proc", "/proc", "--dev", "/dev"]
+    for path, size in (("/dev/shm", limits.temporary_bytes), ("/tmp", limits.temporary_bytes), (WORK, limits.tree_bytes)):
+        options += ["--perms", "1777", "--size", str(size), "--tmpfs", path]
+    options += ["--perms", "0755", "--dir", "/run"]
+    mounts = list(command.mounts)
+    if command.tree is not None:
+        mounts.append(Mount(command.tree.root, "/run/tree"))
+        for layer, target in ((command.tree.artifacts, "/run/artifacts"), (command.tree.overlay, "/run/overlay")):
+            if layer is not None:
+                mounts.append(Mount(layer, target))
+    if command.proxy is not None:
+        mounts.append(Mount(command.proxy, "/run/proxy.sock", writable=True))
+    made: set[str] = set()
+    for mount in sorted(mounts, key=lambda m: m.target.count("/")):
+        for parent in _parents(mount.target):
+            if parent not in made and parent not in ("/usr", "/etc", "/tmp", "/run", WORK) and not parent.startswith("/usr/"):
+                options += ["--perms", "0755", "--dir", parent]
+            made.add(parent)
+        options += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
+    return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
+
+
+def _inner(command: Command, uid: int, as_root: bool) -> list[str]:
+    """The chain that runs inside: drop privileges, set limits, fill the tree, become the command with exactly its environment."""
+    limits = command.limits
+    chain: list[str] = []
+    if as_root:
+        chain += ["/usr/bin/setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", "--inh-caps=-all",
+                  "--bounding-set=-all"]  # fmt: skip
+    chain += ["/usr/bin/prlimit", f"--cpu={limits.cpu_seconds}", f"--as={limits.memory_bytes * 4}", f"--nproc={limits.processes}",
+              f"--fsize={limits.file_bytes}", f"--nofile={limits.open_files}", "--core=0"]  # fmt: skip
+    environment = {"HOME": "/tmp/home", "PATH": "/usr/local/bin:/usr/bin:/bin", **command.environment}
+    for key in environment:
+        if not key or "=" in key:
+            raise SandboxError(f"{key!r} is no name of an environment variable: use letters, digits and _")
+    tree = command.tree
+    cwd = command.cwd if tree is not None or command.cwd.startswith("/") else "/tmp"
+    removed = tree.removed if tree is not None else ()
+    script = _SETUP + (_COLLECTING if command.collect else _PLAIN)
+    chain += ["/bin/sh", "-c", script, "sh", environment["HOME"], tree.inside if tree else "", str(len(removed)), *removed, cwd]
+    if command.collect:
+        chain.append("\n".join(command.collect))
+    argv = [*command.argv, str(REPORT_FD)] if command.report else list(command.argv)
+    return [*chain, *(f"{k}={v}" for k, v in environment.items()), *argv]
+
+
+class BubblewrapSession:
+    """A long-lived sandboxed command. The thread that opened it must live as long (the kernel ties the sandbox to that thread)."""
+
+    def __init__(self, supervised: Supervised, channel: socket.socket) -> None:
+        self.channel = channel
+        self._supervised = supervised
+        self._execution: Execution | None = None
+        self._thread = threading.Thread(target=self._wait, name="sandbox-watch", daemon=True)
+        self._thread.start()
+
+    def _wait(self) -> None:
+        self._execution = self._supervised.wait()
+
+    def poll(self) -> Execution | None:
+        return self._execution
+
+    def kill(self) -> Execution:
+        self._supervised.kill("signal")
+        self._thread.join(30)
+        self.channel.close()
+        if self._execution is None:
+            raise SandboxError("the sandbox could not be killed within 30 s: look for processes in uninterruptible sleep")
+        return self._execution
+
+
+class BubblewrapRunner:
+    """Runs commands in bubblewrap. ``as_root`` is found out from the effective uid."""
+
+    name = "bubblewrap"
+
+    def __init__(self, executable: str | None = None) -> None:
+        found = executable or shutil.which("bwrap")
+        if found is None:
+            raise IsolationUnavailable("bubblewrap is not installed: apt-get install bubblewrap")
+        self.executable = found
+        self.as_root = os.geteuid() == 0
+
+    def run(self, command: Command) -> Execution:
+        ours, theirs = socket.socketpair() if command.report else (None, None)
+        execution = self._start(command, theirs, ours).wait()
+        self._check_started(execution)
+        return execution
+
+    def open(self, command: Command) -> BubblewrapSession:
+        ours, theirs = socket.socketpair()
+        return BubblewrapSession(self._start(command, theirs, None), ours)
+
+    def _check_started(self, execution: Execution) -> None:
+        if execution.reason == "start":
+            line = execution.stderr.decode(errors="replace").strip().splitlines()
+            raise IsolationUnavailable(f"bubblewrap could not start ({line[-1] if line else 'no message'}): run `ledex doctor`")
+        if execution.exit_code == 97:
+            line = execution.stderr.decode(errors="replace").strip().splitlines()
+            raise SandboxError(f"the work tree could not be laid out in the sandbox ({line[-1] if line else 'no message'}): "
+                               "raise limits.tree_mb, or remove large files from the checkout")  # fmt: skip
+
+    def _start(self, command: Command, theirs: socket.socket | None, ours: socket.socket | None) -> Supervised:
+        program = bpf_program()
+        with contextlib.ExitStack() as stack:  # everything acquired is released if starting fails
+            uid = os.getuid()
+            slot = contextlib.ExitStack()
+            if self.as_root:
+                uid = slot.enter_context(_uid_slot())
+            stack.push(slot)
+            files: dict[int, int] = {}
+            if theirs is not None:
+                files[REPORT_FD] = theirs.detach()
+            pipes: dict[int, int] = {}
+            for target in (1, 2, STATUS_FD, *((COLLECT_FD,) if command.collect else ())):
+                pipes[target], files[target] = os.pipe()
+            files[0] = _memory_file(command.stdin) if command.stdin else os.open(os.devnull, os.O_RDONLY)
+            files[SECCOMP_FD] = _memory_file(program)
+            group = f"root:x:0:\nledex:x:{uid}:\nnogroup:x:65534:\n"
+            passwd = f"root:x:0:0:root:/root:/bin/sh\nledex:x:{uid}:{uid}:ledex:/tmp/home:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
+            files[PASSWD_FD], files[GROUP_FD] = _memory_file(passwd.encode()), _memory_file(group.encode())
+            files[NSSWITCH_FD] = _memory_file(b"passwd: files\ngroup: files\nhosts: files\n")
+            files[HOSTS_FD] = _memory_file(b"127.0.0.1 localhost\n::1 localhost\n")
+            options = [*arguments(command, uid, self.as_root), "--seccomp", str(SECCOMP_FD), "--json-status-fd", str(STATUS_FD)]
+            files[ARGS_FD] = _memory_file(b"".join(os.fsencode(o) + b"\0" for o in options))
+            try:
+                pid = _spawn([self.executable, "--args", str(ARGS_FD), "--", *_inner(command, uid, self.as_root)], files)
+            except BaseException:
+                for descriptor in pipes.values():
+                    os.close(descriptor)
+                raise
+            finally:
+                for descriptor in files.values():
+                    os.close(descriptor)
+            stack.pop_all()
+        streams = Streams(pipes[1], pipes[2], pipes[STATUS_FD], pipes.get(COLLECT_FD), ours)
+        return Supervised(pid, streams, command.limits, slot.close)
+
+
+def _spawn(argv: Sequence[str], files: dict[int, int]) -> int:
+    """posix_spawn with exactly these descriptors: ``files[n]`` becomes descriptor n, and no other descriptor reaches the sandbox."""
+    high = {n: fcntl.fcntl(d, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD) for n, d in files.items()}
+    try:
+        actions: list[tuple[int, int] | tuple[int, int, int]] = [(os.POSIX_SPAWN_CLOSE, d) for d in _inheritable()]
+        actions += [(os.POSIX_SPAWN_DUP2, source, target) for target, source in high.items()]
+        encoded = [os.fsencode(a) for a in argv]
+        return os.posix_spawn(encoded[0], encoded, {}, file_actions=actions, setsigdef=range(1, 32), setsid=True)
+    except OSError as error:
+        raise SandboxError(f"the sandbox could not be started: {error.strerror}") from error
+    finally:
+        for descriptor in high.values():
+            os.close(descriptor)
+
+
+def _inheritable() -> Iterator[int]:
+    """Descriptors that this process was itself given open on exec (Python's own are closed on exec)."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if int(name) > 2 and os.get_inheritable(int(name)):
+                yield int(name)

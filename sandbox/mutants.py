@@ -1,0 +1,80 @@
+"""Small mutants of a patch's changed lines, for the V4 check that the tests notice what the patch does. Pure."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterator
+
+_FLIPPED: dict[type[ast.AST], str] = {
+    ast.Lt: ">=", ast.LtE: ">", ast.Gt: "<=", ast.GtE: "<", ast.Eq: "!=", ast.NotEq: "==", ast.Is: "is not", ast.IsNot: "is",
+    ast.In: "not in", ast.NotIn: "in"}  # fmt: skip
+_OPPOSITE: dict[type[ast.AST], str] = {ast.Add: "-", ast.Sub: "+", ast.Mult: "+", ast.Div: "*", ast.FloorDiv: "*", ast.Mod: "*"}
+
+
+def changed_lines(before: str, after: str) -> list[tuple[int, int, int, int]]:
+    """Hunks as (first old line, end, first new line, end), 0-based, end exclusive; whitespace counts."""
+    matcher = difflib.SequenceMatcher(None, before.splitlines(True), after.splitlines(True), autojunk=False)
+    return [(a, b, c, d) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
+
+
+def mutants(before: str, after: str, most: int = 4) -> list[str]:
+    """Texts of ``after`` with one changed place damaged: each hunk undone (where there are several), comparisons and operators of changed
+    lines flipped, constants moved, changed statements emptied. At most ``most``, the undone hunks first."""
+    hunks = changed_lines(before, after)
+    old, new = before.splitlines(True), after.splitlines(True)
+    found: list[str] = []
+    if len(hunks) > 1:
+        found += ["".join(new[:c] + old[a:b] + new[d:]) for a, b, c, d in hunks]
+    lines = {n + 1 for _, _, c, d in hunks for n in range(c, d)}
+    try:
+        tree = ast.parse(after)
+    except (SyntaxError, ValueError, RecursionError):
+        return found[:most]
+    for text in _damaged(tree, after, lines):
+        if len(found) >= most:
+            break
+        if text not in found and text not in (after, before) and _parses(text):
+            found.append(text)
+    return found[:most]
+
+
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _damaged(tree: ast.AST, text: str, lines: set[int]) -> Iterator[str]:
+    encoded = [line.encode() for line in text.splitlines(True)]
+    starts = [0]
+    for line in encoded:
+        starts.append(starts[-1] + len(line))
+    whole = b"".join(encoded)
+
+    def replaced(node: ast.expr | ast.stmt, new: str) -> str:
+        first = starts[node.lineno - 1] + node.col_offset
+        last = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
+        return (whole[:first] + new.encode() + whole[last:]).decode()
+
+    for node in ast.walk(tree):
+        if getattr(node, "lineno", None) not in lines:
+            continue
+        if isinstance(node, ast.Compare) and len(node.ops) == 1:
+            yield replaced(node, f"({ast.unparse(node.left)} {_FLIPPED[type(node.ops[0])]} {ast.unparse(node.comparators[0])})")
+        elif isinstance(node, (ast.If, ast.While)) and not isinstance(node.test, ast.Compare):
+            yield replaced(node.test, f"(not ({ast.unparse(node.test)}))")
+        elif isinstance(node, ast.BinOp) and type(node.op) in _OPPOSITE:
+            yield replaced(node, f"({ast.unparse(node.left)} {_OPPOSITE[type(node.op)]} {ast.unparse(node.right)})")
+        elif isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
+            yield replaced(node, "return None")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+            yield replaced(node, repr(node.value + 7))
+        elif isinstance(node, (ast.Assign, ast.AugAssign, ast.Expr, ast.Raise, ast.Break, ast.Continue)):
+            yield replaced(node, "pass")
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None

@@ -1,0 +1,188 @@
+"""V0: what a patch may not touch or newly contain, decided from its text alone. Pure."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sandbox.frameworks.detection import is_test_file
+
+Change = tuple[bytes | None, bytes | None]
+"""A file's content before and after; None where it does not exist."""
+
+FORBIDDEN_PATHS = (
+    ".git/**", ".github/**", ".gitlab-ci.yml", ".circleci/**", "azure-pipelines.yml", "Jenkinsfile", ".travis.yml", "appveyor.yml",
+    "**/*.lock", "**/*-lock.json", "**/package-lock.json", "**/pnpm-lock.yaml", "**/go.sum", "**/requirements*.txt",
+    "**/pyproject.toml", "**/setup.py", "**/setup.cfg", "**/package.json", "**/Cargo.toml", "**/go.mod", "**/pom.xml", "**/build.gradle*",
+    "**/tox.ini", "**/noxfile.py", "**/pytest.ini", "**/.pytest.ini", "**/.coveragerc", "**/conftest.py", "**/sitecustomize.py",
+    "**/usercustomize.py", "**/*.pth", "**/Makefile", "**/migrations/**", "**/__snapshots__/**", "**/*.snap", "**/.env*",
+    "**/*.pem", "**/*.key", "**/*.pyc", "**/*.so",
+)  # fmt: skip
+"""Never touched by a fix: CI, manifests and locks, test framework configuration, migrations, snapshots, secrets, binaries."""
+
+REACHES = frozenset({
+    "_getframe", "currentframe", "_current_frames", "f_back", "f_globals", "f_locals", "tb_frame", "gi_frame", "settrace", "setprofile",
+    "gc", "get_objects", "get_referrers", "atexit", "modules", "_exit", "_ledex_run", "_ledex_serve", "__ledex_tick__", "pytest", "_pytest",
+    "pluggy", "unittest", "ctypes", "addaudithook", "sys.modules", "_clear_type_cache", "PYTEST_CURRENT_TEST", "__import__", "eval", "exec",
+    "importlib", "abort", "kill", "killpg", "setrecursionlimit", "__code__", "__subclasses__", "dup2", "memfd_create", "socketpair", "conftest",
+    "excepthook", "__excepthook__", "breakpoint",
+})  # fmt: skip
+"""Names that reach for the interpreter or the judge; a patch may not mention any more often than the file did."""
+
+_DELAYS = frozenset({"sleep", "retry", "retries", "retrying", "tenacity", "backoff", "max_retries", "rerun", "flaky", "skip", "skipif", "xfail"})
+_WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Paths a repository lets a fix touch: ``allow`` empty means all; ``deny`` wins. Glob patterns, ``**`` crosses folders."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    max_files: int = 5
+    max_changed_lines: int = 200
+
+
+def refusal(changes: Mapping[str, Change], scope: Scope) -> str | None:
+    """The first reason why these changes may not be a fix, as one sentence; None when none is found."""
+    if not changes:
+        return "the patch changes nothing"
+    if len(changes) > scope.max_files:
+        return f"the patch touches {len(changes)} files; the limit is {scope.max_files}"
+    lines = sum(_changed_lines(*change) for change in changes.values())
+    if lines > scope.max_changed_lines:
+        return f"the patch changes {lines} lines; the limit is {scope.max_changed_lines}"
+    for path, change in changes.items():
+        reason = _path_refusal(path, scope) or _content_refusal(path, *change)
+        if reason:
+            return reason
+    return None
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether a glob matches a path; ``**/`` also matches no folder at all."""
+    path = path.lower()
+    pattern = pattern.lower()
+    return fnmatch.fnmatchcase(path, pattern) or (pattern.startswith("**/") and fnmatch.fnmatchcase(path, pattern[3:]))
+
+
+def _path_refusal(path: str, scope: Scope) -> str | None:
+    if is_test_file(path):
+        return f"the patch changes a test or its fixtures ({path})"
+    for pattern in (*FORBIDDEN_PATHS, *scope.deny):
+        if matches(path, pattern):
+            return f"the patch touches {path}, which a fix may not change"
+    if scope.allow and not any(matches(path, p) for p in scope.allow):
+        return f"the patch touches {path}, which is outside the allowed paths"
+    return None
+
+
+def _content_refusal(path: str, before: bytes | None, after: bytes | None) -> str | None:
+    if after is None:
+        return f"the patch deletes {path}"
+    if b"\0" in after:
+        return f"the patch makes {path} a binary file"
+    old, new = (_words(path, content or b"") for content in (before, after))
+    for words, what in ((REACHES, "reaches for the interpreter or the judge"), (_DELAYS, "waits, retries or skips")):
+        added = sorted(w for w in words if new[w] > old[w])
+        if added:
+            return f"the patch newly {what} ({added[0]!r} in {path})"
+    return None
+
+
+def _words(path: str, content: bytes) -> Counter[str]:
+    """How often each name is mentioned: by syntax in Python (names, attributes, imports, short strings), by words elsewhere."""
+    text = content.decode("utf-8", "replace")
+    if path.endswith(".py"):
+        try:
+            return Counter(_mentions(ast.parse(text)))
+        except (SyntaxError, ValueError, RecursionError):
+            pass
+    return Counter(_WORD.findall(text))
+
+
+def _mentions(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.alias):
+            yield from node.name.split(".")
+            if node.asname:
+                yield node.asname
+        elif isinstance(node, ast.ImportFrom):
+            yield from (node.module or "").split(".")
+        elif isinstance(node, ast.keyword) and node.arg:
+            yield node.arg
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 60:
+            yield from _WORD.findall(node.value)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+
+
+def _changed_lines(before: bytes | None, after: bytes | None) -> int:
+    old, new = Counter((before or b"").split(b"\n")), Counter((after or b"").split(b"\n"))
+    return sum((old - new).values()) + sum((new - old).values())
+
+
+def special_cased(changes: Mapping[str, Change], test_literals: frozenset[str]) -> str | None:
+    """A literal of the failing tests that a changed Python file newly compares with, as source text; None when there is none.
+
+    Small numbers, empty values and literals that the file already had are everyday code and do not count.
+    """
+    for path, (before, after) in changes.items():
+        if not path.endswith(".py") or after is None:
+            continue
+        try:
+            old = Counter(_compared(ast.parse((before or b"").decode("utf-8", "replace"))))
+            new = Counter(_compared(ast.parse(after.decode("utf-8", "replace"))))
+            known = set(_literals(ast.parse((before or b"").decode("utf-8", "replace"))))
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+        for literal in new - old:
+            if literal in test_literals and literal not in known:
+                return literal
+    return None
+
+
+def literals_of(sources: Sequence[str]) -> frozenset[str]:
+    """The telling literals of test sources, as ``repr``."""
+    found: set[str] = set()
+    for text in sources:
+        try:
+            found.update(_literals(ast.parse(text)))
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+    return frozenset(found)
+
+
+def _telling(value: object) -> bool:
+    if isinstance(value, (bool, type(None), type(...))):
+        return False
+    if isinstance(value, (int, float)):
+        return abs(value) > 2
+    return isinstance(value, (str, bytes)) and len(value) > 1
+
+
+def _literals(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and _telling(node.value):
+            yield repr(node.value)
+
+
+def _compared(tree: ast.AST) -> Iterator[str]:
+    """Literals on either side of ==, in, is or as a case pattern: what special-casing looks like."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and any(isinstance(o, (ast.Eq, ast.In, ast.Is)) for o in node.ops):
+            yield from _literals(node)
+        elif isinstance(node, ast.MatchValue):
+            yield from _literals(node)
+        elif isinstance(node, ast.Dict):
+            for key in node.keys:
+                if key is not None:
+                    yield from _literals(key)

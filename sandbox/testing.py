@@ -1,0 +1,136 @@
+"""Running a workspace's tests in a fresh sandbox: plan + environment -> what happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from sandbox.environment import Environment
+from sandbox.frameworks import TestPlan
+from sandbox.frameworks.junit import read_junit
+from sandbox.frameworks.records import Coverage, Records, read_records
+from sandbox.limits import Limits
+from sandbox.report import Failure, TestReport
+from sandbox.runner import Command, Execution, Mount, Runner
+from sandbox.workspace import Workspace
+
+PROBES = "/run/ledex"
+WHOLE_COMMAND = "command"
+"""The test id that stands for a command without a report."""
+
+
+@dataclass(frozen=True)
+class TestRun:
+    """One cold run. ``collected`` are the test ids before any ran, None when collection did not finish."""
+
+    __test__ = False
+
+    execution: Execution
+    report: TestReport
+    collected: tuple[str, ...] | None
+    status: int | None
+    coverage: Coverage
+
+    @property
+    def trustworthy(self) -> bool:
+        """Exit status, the runner's own status and the report agree, and every collected test has an outcome."""
+        if self.execution.reason != "exited" or self.status is None or self.execution.exit_code != self.status or self.collected is None:
+            return False
+        if set(self.collected) != set(self.report.outcomes):
+            return False
+        return (self.status == 0) == (not self.report.failed and not self.report.collection_errors)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that stays the same between the runs of one repair: runner, environment, plan, limits."""
+
+    runner: Runner
+    environment: Environment
+    plan: TestPlan
+    limits: Limits
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+@cache
+def probe_folder() -> Path:
+    """A world-readable copy of the probe files: the checkout of this package may lie where another uid cannot read."""
+    folder = Path(tempfile.mkdtemp(prefix="ledex-probes-"))
+    folder.chmod(0o755)
+    for source in Path(__file__).parent.glob("_ledex_*.py"):
+        target = folder / source.name
+        target.write_bytes(source.read_bytes())
+        target.chmod(0o644)
+    import atexit
+    import shutil
+
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def python_command(bench: Bench, workspace: Workspace, probe: str, options: object, limits: Limits | None = None) -> Command:
+    """The command that starts a probe in the project's interpreter, with the report descriptor."""
+    environment = bench.environment
+    variables = {**environment.variables, **dict(bench.variables), **dict(bench.plan.variables)}
+    tree = replace(workspace.tree(), artifacts=environment.artifacts)
+    return Command(
+        argv=(environment.python, f"{PROBES}/{probe}"),
+        stdin=json.dumps(options).encode(),
+        tree=tree,
+        environment=variables,
+        mounts=(*environment.mounts, Mount(probe_folder(), PROBES)),
+        limits=limits or bench.limits,
+        report=True,
+    )
+
+
+def run_tests(bench: Bench, workspace: Workspace, only: Sequence[str] = (), coverage: bool = False, limits: Limits | None = None) -> TestRun:
+    """Run the plan (or only these test ids) once in a fresh sandbox."""
+    if bench.plan.framework == "command":
+        return _run_command(bench, workspace, limits)
+    options = {
+        "framework": bench.plan.framework,
+        "arguments": list(bench.plan.arguments),
+        "only": list(only),
+        "overlay": bench.environment.overlay,
+        "cwd_on_path": bench.plan.cwd_on_path,
+        "coverage": coverage,
+    }
+    execution = bench.runner.run(python_command(bench, workspace, "_ledex_run.py", options, limits))
+    records = read_records(execution.report, execution.seconds)
+    return _test_run(execution, records)
+
+
+def _test_run(execution: Execution, records: Records) -> TestRun:
+    return TestRun(execution, records.report, records.collected, records.status, records.coverage)
+
+
+def _run_command(bench: Bench, workspace: Workspace, limits: Limits | None) -> TestRun:
+    """A command of an unknown framework: its JUnit XML is the report; without one the command itself is the only test."""
+    environment = bench.environment
+    junit = bench.plan.junit
+    execution = bench.runner.run(
+        Command(
+            argv=("/bin/sh", "-c", bench.plan.shell),
+            tree=replace(workspace.tree(), artifacts=environment.artifacts),
+            environment={**environment.variables, **dict(bench.variables)},
+            mounts=environment.mounts,
+            limits=limits or bench.limits,
+            collect=(junit,) if junit else (),
+        )
+    )
+    status = execution.exit_code if execution.reason == "exited" else None
+    if junit is not None:
+        found = execution.collected.get(os.path.normpath(junit)) or execution.collected.get(junit)
+        report = read_junit(found, execution.seconds) if found is not None else TestReport({}, complete=False)
+        return TestRun(execution, report, tuple(report.outcomes) if report.complete else None, status, Coverage())
+    failed = status != 0
+    text = (execution.stdout + execution.stderr).decode("utf-8", "replace")[-6000:]
+    failures = (Failure(WHOLE_COMMAND, "", (text.strip().splitlines() or ["no output"])[-1][:500], (), text),) if failed else ()
+    report = TestReport({WHOLE_COMMAND: "failed" if failed else "passed"}, failures, complete=status is not None, seconds=execution.seconds)
+    return TestRun(execution, report, (WHOLE_COMMAND,), status, Coverage())

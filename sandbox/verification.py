@@ -1,0 +1,214 @@
+"""verify(): the ladder V0-V4 on cold, clean sandboxes -> Verdict. The only word that is ever posted.
+
+The parent judges from four things that must agree: the test ids collected on the unpatched tree, the exit status, the report from a
+descriptor that the child cannot reopen, and the static refusal of patches that reach for the judge. A control run of the unpatched tree,
+after the patched ones, must still fail: what turned green by time, luck or a leftover is not the patch's doing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sandbox import WorkspaceError
+from sandbox.mutants import mutants
+from sandbox.refusal import Change, Scope, literals_of, refusal, special_cased
+from sandbox.reproduction import Reproduction, unusable
+from sandbox.testing import Bench, TestRun, run_tests
+from sandbox.workspace import Workspace
+
+CheckStatus = Literal["passed", "failed", "no_opinion"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of the ladder; ``detail`` is one sentence."""
+
+    name: str
+    level: int
+    status: CheckStatus
+    detail: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Tests by outcome in one whole run."""
+
+    passed: int
+    failed: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``level`` is the highest rung reached, -1 when V0 refused. ``refused_by`` is the check that failed, None for an accepted patch."""
+
+    level: int
+    refused_by: str | None
+    checks: tuple[Check, ...]
+    repeats: int
+    before: Counts
+    after: Counts | None
+    seconds: float
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the patch may be shown as a fix: nothing refused it and it reached V3."""
+        return self.refused_by is None and self.level >= 3
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "level": f"V{self.level}" if self.level >= 0 else None,
+            "refused_by": self.refused_by,
+            "checks": [{"name": c.name, "level": f"V{c.level}", "status": c.status, "detail": c.detail} for c in self.checks],
+            "repeats": self.repeats,
+            "counts": {"before": vars(self.before), "after": vars(self.after) if self.after else None},
+            "seconds": round(self.seconds, 3),
+        }
+
+
+class _Refused(Exception):
+    """Ends the ladder at the failed check."""
+
+
+class _Ladder:
+    def __init__(self) -> None:
+        self.checks: list[Check] = []
+
+    def passed(self, name: str, level: int, detail: str) -> None:
+        self.checks.append(Check(name, level, "passed", detail))
+
+    def no_opinion(self, name: str, level: int, detail: str) -> None:
+        self.checks.append(Check(name, level, "no_opinion", detail))
+
+    def failed(self, name: str, level: int, detail: str) -> _Refused:
+        self.checks.append(Check(name, level, "failed", detail))
+        return _Refused()
+
+
+def verify(
+    bench: Bench,
+    head: Workspace,
+    reproduction: Reproduction,
+    patch: bytes,
+    scope: Scope,
+    into: Path,
+    repeats: int = 3,
+    report: Callable[[str], None] | None = None,
+) -> Verdict:
+    """Climb the ladder with a unified diff. ``into`` is a folder for overlays; ``repeats`` is the k of V2 (at least 2).
+
+    Never raises for a bad patch: a patch that does not apply is refused at V0.
+    """
+    started = time.monotonic()
+    say = report or (lambda _: None)
+    ladder = _Ladder()
+    after: TestRun | None = None
+    try:
+        patched, changes = _check_text(ladder, head, patch, scope, into)
+        say("running the whole suite on the patched tree")
+        after = run_tests(bench, patched)
+        _check_target(ladder, reproduction, after)
+        say(f"repeating the repaired tests {repeats - 1} times, then the unpatched control")
+        _check_repeats(ladder, bench, head, patched, reproduction, repeats)
+        _check_rest(ladder, bench, patched, reproduction, after)
+        say("looking for a fix that only fits the test")
+        _check_overfit(ladder, bench, head, patched, reproduction, changes, into)
+    except _Refused:
+        pass
+    failed = next((c for c in ladder.checks if c.status == "failed"), None)
+    level = (failed.level if failed else 5) - 1
+    if failed is None and any(c.level == 4 and c.status == "no_opinion" for c in ladder.checks):
+        level = 3
+    outcomes = len(reproduction.expected)
+    before = Counts(len(reproduction.passing), len(reproduction.failing), outcomes)
+    counts = Counts(len(after.report.passed), len(after.report.failed), len(after.report.outcomes)) if after is not None else None
+    return Verdict(level, failed.name if failed else None, tuple(ladder.checks), repeats, before, counts, time.monotonic() - started)
+
+
+def _check_text(ladder: _Ladder, head: Workspace, patch: bytes, scope: Scope, into: Path) -> tuple[Workspace, Mapping[str, Change]]:
+    try:
+        patched = head.patched(patch, into)
+    except WorkspaceError as error:
+        raise ladder.failed("applies", 0, f"the patch does not apply: {error}") from error
+    changes = patched.diff_from(head)
+    ladder.passed("applies", 0, f"applies to {', '.join(changes) or 'nothing'}")
+    reason = refusal(changes, scope)
+    if reason is not None:
+        raise ladder.failed("allowed", 0, reason)
+    ladder.passed("allowed", 0, "touches only allowed paths; no test, test setting, wait, retry or judge")
+    return patched, changes
+
+
+def _check_target(ladder: _Ladder, reproduction: Reproduction, after: TestRun) -> None:
+    trouble = unusable(after)
+    if trouble is not None:
+        raise ladder.failed("target", 1, f"the patched tree cannot be judged: {trouble}")
+    missing = sorted(set(reproduction.expected) - set(after.report.outcomes))
+    if missing:
+        raise ladder.failed("target", 1, f"{missing[0]} was collected before the patch and has no outcome after it")
+    if not after.trustworthy:
+        raise ladder.failed("target", 1, "exit status, collected tests and report do not agree")
+    still = [t for t in reproduction.failing if after.report.outcomes.get(t) != "passed"]
+    if still:
+        raise ladder.failed("target", 1, f"{still[0]} still {_word(after, still[0])}")
+    ladder.passed("target", 1, f"{len(reproduction.failing)} of {len(reproduction.failing)} failing tests pass")
+
+
+def _word(run: TestRun, test_id: str) -> str:
+    return {"failed": "fails", "error": "ends in an error", "skipped": "is skipped"}.get(run.report.outcomes.get(test_id, ""), "does not pass")
+
+
+def _check_repeats(ladder: _Ladder, bench: Bench, head: Workspace, patched: Workspace, reproduction: Reproduction, repeats: int) -> None:
+    targets = reproduction.failing
+    for number in range(1, max(repeats, 2)):
+        run = run_tests(bench, patched, only=targets)
+        if not run.trustworthy or any(run.report.outcomes.get(t) != "passed" for t in targets):
+            raise ladder.failed("repeats", 2, f"repeat {number + 1} of {repeats} did not pass")
+    control = run_tests(bench, head, only=targets)
+    turned = [t for t in targets if control.report.outcomes.get(t) not in ("failed", "error")]
+    if turned:
+        raise ladder.failed("repeats", 2, f"{turned[0]} no longer fails without the patch either: it is flaky")
+    ladder.passed("repeats", 2, f"{repeats} of {repeats} runs pass; without the patch it still fails")
+
+
+def _check_rest(ladder: _Ladder, bench: Bench, patched: Workspace, reproduction: Reproduction, after: TestRun) -> None:
+    broken = [t for t in reproduction.passing if after.report.outcomes.get(t) not in ("passed", "xfailed")]
+    if broken:
+        again = run_tests(bench, patched)
+        broken = [t for t in broken if again.report.outcomes.get(t) not in ("passed", "xfailed")]
+    if broken:
+        raise ladder.failed("regressions", 3, f"{broken[0]} passed before the patch and {_word(after, broken[0])} after it")
+    ladder.passed("regressions", 3, f"0 new failures in {len(after.report.outcomes)} tests")
+
+
+def _check_overfit(
+    ladder: _Ladder, bench: Bench, head: Workspace, patched: Workspace, reproduction: Reproduction, changes: Mapping[str, Change], into: Path
+) -> None:
+    python = {p: c for p, c in changes.items() if p.endswith(".py") and c[0] is not None and c[1] is not None}
+    if len(python) != len(changes):
+        ladder.no_opinion("overfit", 4, "the special-case and mutation checks read Python only")
+        return
+    files = sorted({t.split("::")[0] for t in reproduction.failing})
+    sources = [head.read(f).decode("utf-8", "replace") for f in files if head.exists(f) and head.path(f).is_file()]
+    literal = special_cased(python, literals_of(sources))
+    if literal is not None:
+        raise ladder.failed("overfit", 4, f"the patch newly compares with {literal[:80]}, a literal of the failing test")
+    ladder.passed("overfit", 4, "no literal of the failing tests is special-cased")
+    made = unnoticed = 0
+    for path, (before, after) in python.items():
+        for text in mutants((before or b"").decode("utf-8", "replace"), (after or b"").decode("utf-8", "replace"), most=3):
+            made += 1
+            damaged = patched.with_files({path: text.encode()}, into)
+            run = run_tests(bench, damaged, only=reproduction.failing)
+            if run.trustworthy and not run.report.failed:
+                unnoticed += 1
+    if made == 0:
+        ladder.no_opinion("mutation", 4, "no mutant of the changed lines could be made")
+    elif unnoticed == made:
+        raise ladder.failed("mutation", 4, f"none of {made} mutants of the changed lines is noticed by the repaired tests")
+    else:
+        ladder.passed("mutation", 4, f"{made - unnoticed} of {made} mutants of the changed lines are noticed")

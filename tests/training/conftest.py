@@ -1,0 +1,36 @@
+"""What several training tests need: the real sandbox, and a small task with a bug planted by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from sandbox.runner import Runner
+from training.benchmark.isolation import default_runner
+from training.benchmark.judging import Oracle, make_oracle
+from training.benchmark.mbpp import Bug, Task
+from training.benchmark.mutation import Mutant
+
+TASK = Task(9001, "def add(a, b):\n    return a + b\n", ("assert add(1, 2) == 3", "assert add(2, 5) == 7", "assert add(0, 4) == 4"))
+
+
+@pytest.fixture(scope="session")
+def runner() -> Runner:
+    return default_runner()
+
+
+@pytest.fixture
+def task() -> Task:
+    return TASK
+
+
+@pytest.fixture(scope="session")
+def oracle(runner: Runner) -> Oracle:
+    made, reason = make_oracle(runner, TASK.program, TASK.asserts, seed=0)
+    assert made is not None, reason
+    return made
+
+
+@pytest.fixture
+def bug(oracle: Oracle) -> Bug:
+    mutant = Mutant("token", "arithmetic operator", 2, TASK.program.replace("a + b", "a - b"))
+    return Bug("mbpp/9001/token/0", TASK, mutant, oracle)

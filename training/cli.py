@@ -1,0 +1,87 @@
+"""``ledex-train``: the command line of training and benchmarks. Each command parses its options and calls one function."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sandbox import SandboxError
+from training.benchmark import command
+from training.benchmark.attempt import ledex_repair
+from training.benchmark.isolation import default_runner
+
+main = typer.Typer(no_args_is_help=True, add_completion=False, help="Train Ledexbot's models and measure its repairs.")
+bench = typer.Typer(no_args_is_help=True, help="Measure repairs: planted bugs (mbpp) and real ones (real).")
+main.add_typer(bench, name="bench")
+
+Ids = Annotated[str | None, typer.Option(help="MBPP ids FROM-TO; default 511-600 with --develop, else 11-510.")]
+Tasks = Annotated[int, typer.Option(min=1, help="Number of planted bugs.")]
+Seed = Annotated[int | None, typer.Option(help="Fixes which bugs are planted. Below 1000: developing; from 1000: reported figures.")]
+Develop = Annotated[bool, typer.Option("--develop", help="The tuning split: use this while working on the engine.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Repairs at a time; keep at or below the number of cores.")]
+Out = Annotated[Path, typer.Option(help="Folder of results, tables and plot; run again to resume.")]
+Engine = Annotated[str, typer.Option(help="auto, templates or model.")]
+Mirrors = Annotated[Path | None, typer.Option(help="Folder of git mirrors (owner+name/repo, owner+name.git, owner/name); else cloned.")]
+WorkFolder = Annotated[Path, typer.Option("--work", help="Cache of environments and clones.")]
+Only = Annotated[list[str] | None, typer.Option(help="Only the bug of this id (may be given again).")]
+
+OUT, WORK = Path("bench-results"), Path("bench-work")
+
+
+@bench.command("mbpp")
+def bench_mbpp(
+    ids: Ids = None, tasks: Tasks = 200, seed: Seed = None, budget: float = 20.0, jobs: Jobs = 2, out: Out = OUT,
+    develop: Develop = False, engine: Engine = "auto",
+) -> None:  # fmt: skip
+    """Bugs planted in MBPP solutions, judged by the reference on held-back inputs."""
+    with _explained():
+        command.mbpp_benchmark(default_runner(), ledex_repair, Console(), ids=ids, tasks=tasks, seed=seed, budget=budget, jobs=jobs,
+                               out=out, develop=develop, engine=engine)  # fmt: skip
+
+
+@bench.command("real")
+def bench_real(
+    mirrors: Mirrors = None, only: Only = None, budget: float = 120.0, jobs: Jobs = 1, work: WorkFolder = WORK, out: Out = OUT,
+    check: Annotated[bool, typer.Option("--check", help="Only check that each bug fails before and passes after its true fix.")] = False,
+    engine: Engine = "auto",
+) -> None:  # fmt: skip
+    """Bugs of real projects, judged by the projects' own tests."""
+    with _explained():
+        runner, console = default_runner(), Console()
+        if check:
+            raise typer.Exit(0 if command.check_real_bugs(runner, console, mirrors=mirrors, only=only or [], work=work, jobs=jobs) else 1)
+        command.real_benchmark(runner, ledex_repair, console, mirrors=mirrors, only=only or [], budget=budget, jobs=jobs, work=work,
+                               out=out, engine=engine)  # fmt: skip
+
+
+@bench.command("all")
+def bench_all(
+    seed: Seed = None, develop: Develop = False, jobs: Jobs = 2, mirrors: Mirrors = None, work: WorkFolder = WORK, out: Out = OUT,
+    engine: Engine = "auto",
+) -> None:  # fmt: skip
+    """Both, with their default sizes and budgets."""
+    with _explained():
+        runner, console = default_runner(), Console()
+        command.mbpp_benchmark(runner, ledex_repair, console, ids=None, tasks=200, seed=seed, budget=20.0, jobs=jobs, out=out,
+                               develop=develop, engine=engine)  # fmt: skip
+        command.real_benchmark(runner, ledex_repair, console, mirrors=mirrors, only=[], budget=120.0, jobs=jobs, work=work, out=out,
+                               engine=engine)  # fmt: skip
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turns the errors that a person can mend into one line and exit code 2."""
+    try:
+        yield
+    except (command.WrongUse, SandboxError) as error:
+        Console(stderr=True).print(f"ledex-train: {error}", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+
+
+if __name__ == "__main__":
+    main()
