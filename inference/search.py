@@ -113,6 +113,7 @@ class _State:
     plausible: list[Plausible] = field(default_factory=list)
     first: float | None = None
     long: list[Candidate] = field(default_factory=list)
+    again: list[Candidate] = field(default_factory=list)
     ended: bool = False
     errors: list[CandidateServerError] = field(default_factory=list)
 
@@ -197,7 +198,9 @@ def _work_with(server: CandidateServer, problem: Problem, state: _State, search:
         with state.lock:
             if state.ended or time.monotonic() >= state.deadline:
                 break
-            batch = state.schedule.draw(_BATCH.get(server.probe.tier if server.probe else "fork", 24))
+            size = _BATCH.get(server.probe.tier if server.probe else "fork", 24)
+            batch, state.again = state.again[:size], state.again[size:]
+            batch += state.schedule.draw(size - len(batch))
         if not batch:
             break
         trials = [Trial(n, unit_of(c.function), edits_of(c)) for n, c in enumerate(batch)]
@@ -237,6 +240,8 @@ def _note(state: _State, batch: Sequence[Candidate], judgements: Sequence[Judgem
             state.plausible.append(Plausible(candidate, unit_of(candidate.function), edits_of(candidate)))
             if state.first is None:
                 state.first = time.monotonic() - state.started
+        elif judgement.status == "unjudged":
+            state.again.append(candidate)
         elif judgement.status in ("fuel", "time") and len(state.long) < 400:
             state.long.append(candidate)
         elif judgement.gained and candidate.bucket < 4:

@@ -373,12 +373,16 @@ def read_options():
 
 
 def prepare_path(options):
+    if options.get("overlay"):
+        sys.path.append(options["overlay"])
+    # The judge is imported before the tree is on the path, or a pytest.py in the tree would be imported in its place.
+    __import__(options["framework"])
+    if options.get("coverage"):
+        __import__("coverage")
     if options["cwd_on_path"]:
         sys.path[0] = os.getcwd()
     else:
         del sys.path[0]
-    if options.get("overlay"):
-        sys.path.append(options["overlay"])
 
 
 def main():

@@ -56,6 +56,18 @@ def alarm(number, frame):
     raise TimeUp()
 
 
+def cap_memory(more):
+    """Let this worker take ``more`` bytes of address space beyond what it has, so that a runaway candidate gets a MemoryError."""
+    import resource
+
+    with open("/proc/self/statm") as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = now + more
+    if hard == resource.RLIM_INFINITY or wanted < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+
+
 def stop_alarm():
     while True:
         try:
@@ -447,9 +459,11 @@ class Server:
                     serve()
                     return True
 
-                @pytest.hookimpl(tryfirst=True)
                 def pytest_runtest_makereport(self, item, call):
-                    """The usual report without the costly rendering of the traceback."""
+                    """The usual report without the costly rendering of the traceback.
+
+                    In the usual order: the unittest plugin must hand over its exceptions first.
+                    """
                     outcome, representation = "passed", None
                     if call.excinfo is not None:
                         if isinstance(call.excinfo.value, pytest.skip.Exception):
@@ -564,6 +578,7 @@ class Server:
 
         def work(send):
             signal.signal(signal.SIGALRM, alarm)
+            cap_memory(1 << 30)
             units = []
             for unit in request["units"]:
                 file = source(unit["path"])
@@ -604,7 +619,8 @@ class Server:
     def judge(self, request):
         """Judge a batch; one answer a candidate: [id, status, failing tests that pass, killer].
 
-        status: plausible, fails, breaks, syntax, unfit, fuel, time, crash, soiled (in-place state was damaged: judge again in a fork).
+        status: plausible, fails, breaks, syntax, unfit, fuel, time, crash, unjudged (the batch's time was over), soiled (in-place state was
+        damaged: judge again in a fork).
         """
         failing, passing, batch = request["failing"], list(request["passing"]), request["candidates"]
         passing.sort(key=lambda t: -self.killers.index(t) if t in self.killers else len(self.killers))
@@ -616,7 +632,11 @@ class Server:
                     source(unit["path"]).shape(unit)
                 except (Unfit, SyntaxError, ValueError, OSError):
                     pass
+        over = time.monotonic() + request["batch_seconds"]
         while at < len(batch):
+            if time.monotonic() > over:
+                self.channel.send({"kind": "answers", "answers": [[c["id"], "unjudged", 0, None] for c in batch[at:]]})
+                break
             piece = batch[at:] if in_place else batch[at:at + 1]
             answered = []
 
@@ -631,8 +651,8 @@ class Server:
                     self.killers.append(killer)
 
             self.mark(-1)
-            records, ended = self.fork(lambda send, piece=piece: self.work(send, piece, failing, passing, request),
-                                       request["seconds"] * 4 + 1.0, note)
+            records, ended = self.fork(lambda send, piece=piece: self.work(send, piece, failing, passing, request, over),
+                                       request["seconds"] * 2 + 0.5, note)
             if ended != "ended":
                 number = max(struct.unpack("q", self.position[0:8])[0], 0)
                 done = {a[0] for a in answered}
@@ -647,13 +667,18 @@ class Server:
             self.channel.send({"kind": "answers", "answers": answered})
         self.channel.send({"kind": "judged"})
 
-    def work(self, send, piece, failing, passing, request):
+    def work(self, send, piece, failing, passing, request, over):
         signal.signal(signal.SIGALRM, alarm)
+        cap_memory(request["memory"])
         if self.options["mode"] == "import":
             self.work_imported(send, piece[0], failing, passing, request)
             return
         for number, candidate in enumerate(piece):
             self.mark(number)
+            if time.monotonic() > over:
+                for left in piece[number:]:
+                    send({"answer": [left["id"], "unjudged", 0, None]})
+                break
             file = source(candidate["unit"]["path"])
             try:
                 swap = Swap(file, candidate["unit"], candidate["edits"])
@@ -763,6 +788,7 @@ class Server:
             signal.signal(signal.SIGALRM, alarm)
             unit, file = request["unit"], source(request["unit"]["path"])
             recorded = []
+            cap_memory(1 << 30)
 
             def enter(arguments):
                 if len(recorded) < behave.MOST_RECORDED and behave.plain(arguments):

@@ -7,12 +7,17 @@ the kernel counts processes per uid.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
+import functools
 import os
 import pwd
+import random
+import shlex
 import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -22,7 +27,7 @@ from sandbox.runner import WORK, Command, Execution, Mount
 from sandbox.seccomp import bpf_program
 from sandbox.supervision import Streams, Supervised
 
-REPORT_FD, ARGS_FD, SECCOMP_FD, STATUS_FD, PASSWD_FD, GROUP_FD, COLLECT_FD, NSSWITCH_FD, HOSTS_FD = 3, 4, 5, 6, 7, 8, 9, 10, 11
+REPORT_FD, ARGS_FD, SECCOMP_FD, STATUS_FD, STARTED_FD, COLLECT_FD, PASSWD_FD, GROUP_FD = 3, 4, 5, 6, 7, 9, 10, 11
 _FIRST_FREE_FD = 20
 _UIDS = range(60100, 60900)
 _SLOTS = Path("/run/ledexbot-sandbox")
@@ -32,21 +37,21 @@ _SETUP = """
 mkdir -p "$1" && shift
 if [ "$1" ]; then
   cp -a --no-preserve=ownership /run/tree/. "$1/" && chmod -R u+rwX "$1" || exit 97
-  for layer in /run/artifacts /run/overlay; do
-    if [ -d $layer ]; then cp -a --no-preserve=ownership --remove-destination $layer/. "$1/" || exit 97; fi
-  done
+  cp -a --no-preserve=ownership --remove-destination /run/artifacts/. "$1/" || exit 97
+  cp -a --no-preserve=ownership --remove-destination /run/overlay/. "$1/" || exit 97
   cd "$1" || exit 97
+  rm -rf -- REMOVED || exit 97
 fi
 shift
-n=$1; shift
-while [ "$n" -gt 0 ]; do rm -rf -- "./$1" || exit 97; shift; n=$((n-1)); done
 cd -- "$1" || exit 97
 shift
+echo started >&7
 """.strip()
-_PLAIN = '\nexec /usr/bin/env -i "$@"'
+_LAYOUT_FAILED = 97
+_PLAIN = '\nexec /usr/bin/env -i "$@" 7>&-'
 _COLLECTING = r"""
 paths=$1; shift
-/usr/bin/env -i "$@" 9>&-
+/usr/bin/env -i "$@" 7>&- 9>&-
 status=$?
 printf '%s\n' "$paths" | tar --files-from=- --verbatim-files-from --ignore-failed-read -cf - >&9 2>/dev/null
 exit $status
@@ -65,13 +70,19 @@ def _parents(target: str) -> Iterator[str]:
     yield from (str(p) for p in reversed(PurePosixPath(target).parents) if str(p) != "/")
 
 
+@functools.cache
+def _known_uids() -> frozenset[int]:
+    return frozenset(entry.pw_uid for entry in pwd.getpwall())
+
+
 @contextlib.contextmanager
 def _uid_slot() -> Iterator[int]:
     """A uid that no other sandbox on this machine has while the context lasts."""
     _SLOTS.mkdir(mode=0o700, exist_ok=True)
-    known = {entry.pw_uid for entry in pwd.getpwall()}
-    for uid in _UIDS:
-        if uid in known:
+    # From a random one on, so that the uid tells a test nothing about which run it is in.
+    start = random.randrange(len(_UIDS))
+    for uid in (*_UIDS[start:], *_UIDS[:start]):
+        if uid in _known_uids():
             continue
         descriptor = os.open(_SLOTS / str(uid), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
@@ -87,7 +98,46 @@ def _uid_slot() -> Iterator[int]:
     raise SandboxError(f"all {len(_UIDS)} sandbox uids are in use: wait for running sandboxes, or run fewer at once")
 
 
-def _system_binds() -> list[str]:
+@functools.cache
+def _prepared_folder() -> Path:
+    """``etc``: copies of the system's public settings (bubblewrap reads all mounts again for every bind, so one folder saves
+    milliseconds); ``empty``: an empty folder."""
+    prepared = Path(tempfile.mkdtemp(prefix="ledex-prepared-"))
+    atexit.register(_remove_prepared, prepared, os.getpid())
+    folder = prepared / "etc"
+    (prepared / "empty").mkdir()
+    folder.mkdir()
+    for name in _ETC:
+        source, target = Path("/etc", name), folder / name
+        with contextlib.suppress(OSError, shutil.Error):  # what cannot be read here is not public
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, symlinks=True)
+            else:
+                shutil.copyfile(source, target)
+    (folder / "nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files\n")
+    (folder / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
+    for name in ("passwd", "group"):
+        (folder / name).touch()
+    for path in (prepared, *prepared.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    return prepared
+
+
+def _remove_prepared(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # a forked child that ends does not take its parent's folder away
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _existing_folder() -> Path:
+    if not _prepared_folder().is_dir():  # something that tidies /tmp took it
+        _prepared_folder.cache_clear()
+    return _prepared_folder()
+
+
+@functools.cache
+def _system_binds() -> tuple[str, ...]:
     arguments = ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
         path = Path("/", name)
@@ -95,20 +145,10 @@ def _system_binds() -> list[str]:
             arguments += ["--symlink", os.readlink(path), str(path)]
         elif path.is_dir():
             arguments += ["--ro-bind", str(path), str(path)]
-    arguments += ["--perms", "0755", "--dir", "/etc"]
-    made: set[str] = set()
-    for name in _ETC:
-        path = Path("/etc", name)
-        if path.exists():
-            for parent in _parents(str(path)):
-                if parent != "/etc" and parent not in made:
-                    made.add(parent)
-                    arguments += ["--perms", "0755", "--dir", parent]
-            arguments += ["--ro-bind", str(path.resolve()), str(path)]
-    return arguments
+    return tuple(arguments)
 
 
-def arguments(command: Command, uid: int, as_root: bool) -> list[str]:
+def arguments(command: Command, prepared: Path, as_root: bool) -> list[str]:
     """bubblewrap's options for a command (everything before ``--``); pure but for looking at which system folders exist."""
     limits = command.limits
     options = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--hostname", "localhost", "--unshare-cgroup-try",
@@ -119,7 +159,8 @@ def arguments(command: Command, uid: int, as_root: bool) -> list[str]:
     else:
         options += ["--unshare-user", "--disable-userns"]
     options += _system_binds()
-    for descriptor, target in ((PASSWD_FD, "passwd"), (GROUP_FD, "group"), (NSSWITCH_FD, "nsswitch.conf"), (HOSTS_FD, "hosts")):
+    options += ["--ro-bind", str(prepared / "etc"), "/etc"]
+    for descriptor, target in ((PASSWD_FD, "passwd"), (GROUP_FD, "group")):
         options += ["--perms", "0644", "--ro-bind-data", str(descriptor), f"/etc/{target}"]
     options += ["--proc", "/proc", "--dev", "/dev"]
     for path, size in (("/dev/shm", limits.temporary_bytes), ("/tmp", limits.temporary_bytes), (WORK, limits.tree_bytes)):
@@ -128,9 +169,9 @@ def arguments(command: Command, uid: int, as_root: bool) -> list[str]:
     mounts = list(command.mounts)
     if command.tree is not None:
         mounts.append(Mount(command.tree.root, "/run/tree"))
+        # Both are always there, and laying out the tree takes the same processes: a test cannot tell a patched run by them.
         for layer, target in ((command.tree.artifacts, "/run/artifacts"), (command.tree.overlay, "/run/overlay")):
-            if layer is not None:
-                mounts.append(Mount(layer, target))
+            mounts.append(Mount(layer or prepared / "empty", target))
     if command.proxy is not None:
         mounts.append(Mount(command.proxy, "/run/proxy.sock", writable=True))
     made: set[str] = set()
@@ -158,9 +199,9 @@ def _inner(command: Command, uid: int, as_root: bool) -> list[str]:
             raise SandboxError(f"{key!r} is no name of an environment variable: use letters, digits and _")
     tree = command.tree
     cwd = command.cwd if tree is not None or command.cwd.startswith("/") else "/tmp"
-    removed = tree.removed if tree is not None else ()
-    script = _SETUP + (_COLLECTING if command.collect else _PLAIN)
-    chain += ["/bin/sh", "-c", script, "sh", environment["HOME"], tree.inside if tree else "", str(len(removed)), *removed, cwd]
+    removed = " ".join(shlex.quote(f"./{path}") for path in tree.removed) if tree is not None else ""
+    script = _SETUP.replace("REMOVED", removed) + (_COLLECTING if command.collect else _PLAIN)
+    chain += ["/bin/sh", "-c", script, "sh", environment["HOME"], tree.inside if tree else "", cwd]
     if command.collect:
         chain.append("\n".join(command.collect))
     argv = [*command.argv, str(REPORT_FD)] if command.report else list(command.argv)
@@ -206,24 +247,26 @@ class BubblewrapRunner:
 
     def run(self, command: Command) -> Execution:
         ours, theirs = socket.socketpair() if command.report else (None, None)
-        execution = self._start(command, theirs, ours).wait()
-        self._check_started(execution)
+        mark = _memory_file(b"")
+        try:
+            execution = self._start(command, theirs, ours, mark).wait()
+            started = bool(os.pread(mark, 1, 0))
+        finally:
+            os.close(mark)
+        if not started and execution.reason in ("start", "exited"):
+            raise _not_started(execution)
         return execution
 
     def open(self, command: Command) -> BubblewrapSession:
         ours, theirs = socket.socketpair()
-        return BubblewrapSession(self._start(command, theirs, None), ours)
+        mark = _memory_file(b"")
+        try:
+            return BubblewrapSession(self._start(command, theirs, None, mark), ours)
+        finally:
+            os.close(mark)
 
-    def _check_started(self, execution: Execution) -> None:
-        if execution.reason == "start":
-            line = execution.stderr.decode(errors="replace").strip().splitlines()
-            raise IsolationUnavailable(f"bubblewrap could not start ({line[-1] if line else 'no message'}): run `ledex doctor`")
-        if execution.exit_code == 97:
-            line = execution.stderr.decode(errors="replace").strip().splitlines()
-            raise SandboxError(f"the work tree could not be laid out in the sandbox ({line[-1] if line else 'no message'}): "
-                               "raise limits.tree_mb, or remove large files from the checkout")  # fmt: skip
-
-    def _start(self, command: Command, theirs: socket.socket | None, ours: socket.socket | None) -> Supervised:
+    def _start(self, command: Command, theirs: socket.socket | None, ours: socket.socket | None, mark: int) -> Supervised:
+        """``mark`` is a file that is written to right before the command itself starts, which cannot undo it."""
         program = bpf_program()
         with contextlib.ExitStack() as stack:  # everything acquired is released if starting fails
             uid = os.getuid()
@@ -238,13 +281,11 @@ class BubblewrapRunner:
             for target in (1, 2, STATUS_FD, *((COLLECT_FD,) if command.collect else ())):
                 pipes[target], files[target] = os.pipe()
             files[0] = _memory_file(command.stdin) if command.stdin else os.open(os.devnull, os.O_RDONLY)
-            files[SECCOMP_FD] = _memory_file(program)
+            files[SECCOMP_FD], files[STARTED_FD] = _memory_file(program), os.dup(mark)
             group = f"root:x:0:\nledex:x:{uid}:\nnogroup:x:65534:\n"
             passwd = f"root:x:0:0:root:/root:/bin/sh\nledex:x:{uid}:{uid}:ledex:/tmp/home:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
             files[PASSWD_FD], files[GROUP_FD] = _memory_file(passwd.encode()), _memory_file(group.encode())
-            files[NSSWITCH_FD] = _memory_file(b"passwd: files\ngroup: files\nhosts: files\n")
-            files[HOSTS_FD] = _memory_file(b"127.0.0.1 localhost\n::1 localhost\n")
-            options = [*arguments(command, uid, self.as_root), "--seccomp", str(SECCOMP_FD), "--json-status-fd", str(STATUS_FD)]
+            options = [*arguments(command, _existing_folder(), self.as_root), "--seccomp", str(SECCOMP_FD), "--json-status-fd", str(STATUS_FD)]
             files[ARGS_FD] = _memory_file(b"".join(os.fsencode(o) + b"\0" for o in options))
             try:
                 pid = _spawn([self.executable, "--args", str(ARGS_FD), "--", *_inner(command, uid, self.as_root)], files)
@@ -258,6 +299,14 @@ class BubblewrapRunner:
             stack.pop_all()
         streams = Streams(pipes[1], pipes[2], pipes[STATUS_FD], pipes.get(COLLECT_FD), ours)
         return Supervised(pid, streams, command.limits, slot.close)
+
+
+def _not_started(execution: Execution) -> SandboxError:
+    lines = execution.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+    if execution.exit_code == _LAYOUT_FAILED:
+        return SandboxError(f"the work tree could not be laid out in the sandbox ({lines[-1]}): raise limits.tree_mb, or remove large "
+                            "files from the checkout")  # fmt: skip
+    return IsolationUnavailable(f"bubblewrap could not start ({lines[-1]}): run `ledex doctor`")
 
 
 def _spawn(argv: Sequence[str], files: dict[int, int]) -> int:

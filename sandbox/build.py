@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,10 +67,9 @@ class Built:
 
 def run_build(
     build: Build, folder: Path, cache: EnvironmentCache, downloads: Slot, runner: Runner, settings: SandboxSettings,
-    tell: object = None,
+    tell: Callable[[str], None],
 ) -> Built:  # fmt: skip
     """Carry out ``build.steps`` into ``folder/env`` and ``folder/artifacts``. Raises EnvironmentFailed with one sentence."""
-    progress = tell if callable(tell) else (lambda sentence: None)
     for name in ("env", "artifacts"):
         (folder / name).mkdir()
         (folder / name).chmod(0o777)  # the build runs as another uid when we are root; the folders above are closed
@@ -93,7 +92,7 @@ def run_build(
             command = Command(
                 argv, tree=build.tree, cwd="." if build.tree else "/tmp", environment=_variables(build), mounts=mounts,
                 limits=build.limits, report=True, proxy=proxy.socket_path)  # fmt: skip
-            events, execution, full = _watch(runner.open(command), (folder, kept), settings.build_bytes, progress)
+            events, execution, full = _watch(runner.open(command), (folder, kept), settings.build_bytes, tell)
             refused = tuple(dict.fromkeys(proxy.refused))
         open_up(kept)
         (downloads.folder / ENTRY).write_text(json.dumps({"bytes": disk_usage(kept)}), encoding="utf-8")
@@ -112,11 +111,10 @@ def _write_tools(build: Build, folder: Path) -> None:
         shutil.copyfile(here / name, folder / name)
     if build.uv is not None:
         shutil.copyfile(build.uv, folder / "uv")
-    project = {**PROJECT_VARIABLES}
     plan = {
         "steps": [
             {"name": step.name, "optional": step.optional, "attempts": [a.commands for a in step.attempts],
-             "environment": project if step.name == PROJECT else {}}
+             "environment": PROJECT_VARIABLES if step.name == PROJECT else {}}
             for step in build.steps
         ],
         "tree": build.tree.inside if build.tree else "/tmp/home", "artifacts": ARTIFACTS, "artifact_bytes": _ARTIFACT_BYTES,
@@ -135,12 +133,15 @@ def _variables(build: Build) -> dict[str, str]:
     return {
         "PATH": f"{ENV}/bin:/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp/home", "LANG": "C.UTF-8", "TZ": "UTC", "VIRTUAL_ENV": ENV,
         "UV_CACHE_DIR": f"{DOWNLOADS}/uv", "PIP_CACHE_DIR": f"{DOWNLOADS}/pip", "UV_LINK_MODE": "copy", "UV_PYTHON_DOWNLOADS": "never",
-        "UV_COMPILE_BYTECODE": "1", "UV_NO_PROGRESS": "1", "NO_COLOR": "1", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "UV_COMPILE_BYTECODE": "1", "UV_NO_PROGRESS": "1", "UV_HTTP_RETRIES": "2",
+        "NO_COLOR": "1", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         **pretend_versions(build.name), **build.indexes.variables(), **build.environment,
     }  # fmt: skip
 
 
-def _watch(session: Session, folders: tuple[Path, ...], limit: int, tell: Any) -> tuple[list[dict[str, Any]], Execution, bool]:
+def _watch(
+    session: Session, folders: tuple[Path, ...], limit: int, tell: Callable[[str], None]
+) -> tuple[list[dict[str, Any]], Execution, bool]:
     """Events of a running build, its end, and whether it was killed because it filled the disk.
 
     Free space is looked at ten times a second, which costs nothing; folders are measured only when much of it went.
@@ -209,7 +210,7 @@ def _judge(build: Build, events: list[dict[str, Any]], execution: Execution, ref
     notes: list[str] = []
     failed: list[str] = []
     steps = {step.name: step for step in build.steps}
-    more = f"; {refused[0]}: name it in LEDEX_SANDBOX_EXTRA_INDEX_HOSTS if it is one" if refused else ""
+    more = f"; {min(refused, key=len)}: name it in LEDEX_SANDBOX_EXTRA_INDEX_HOSTS if it is one" if refused else ""
     for event in events:
         step = steps.get(str(event.get("name")))
         if event.get("event") != "done" or step is None:

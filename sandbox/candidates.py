@@ -22,8 +22,11 @@ from sandbox.testing import Bench, python_command
 from sandbox.workspace import Workspace
 
 Tier = Literal["in_process", "fork", "import"]
-Status = Literal["plausible", "fails", "breaks", "syntax", "unfit", "fuel", "time", "crash"]
+Status = Literal["plausible", "fails", "breaks", "syntax", "unfit", "fuel", "time", "crash", "unjudged"]
 _LONG_FUEL = 100
+_BATCH_SECONDS = 3.0
+"""A batch that takes longer is cut short, so that the caller keeps control of its budget."""
+_MOST_RESTARTS = 5
 _IN_PROCESS_SECONDS = 0.05
 
 
@@ -153,6 +156,7 @@ class CandidateServer:
         self.tally = Tally()
         self._soiled = 0
         self._batches = 0
+        self._restarts = 0
         self.probe: Probe | None = None
 
     def __enter__(self) -> CandidateServer:
@@ -196,7 +200,22 @@ class CandidateServer:
         return self.probe
 
     def judge(self, trials: Sequence[Trial]) -> list[Judgement]:
-        """Judge a batch, in order of the answers; plausible ones were seen to pass in a fork of their own."""
+        """Judge a batch; plausible ones were seen to pass in a fork of their own.
+
+        What could not be judged in time is "unjudged": ask again. A sandbox that a candidate brought down is replaced, and the whole batch
+        comes back "crash".
+        """
+        try:
+            return self._judge(trials)
+        except CandidateServerError:
+            self._restarts += 1
+            if self._restarts > _MOST_RESTARTS:
+                raise
+            self.close()
+            self._swap_link()
+            return [Judgement(t.id, "crash", 0, None, "fork") for t in trials]
+
+    def _judge(self, trials: Sequence[Trial]) -> list[Judgement]:
         probe = self._probed()
         done: dict[int, Judgement] = {}
         by_id = {t.id: t for t in trials}
@@ -275,15 +294,16 @@ class CandidateServer:
         link.send({
             "op": "judge", "in_place": in_place, "failing": list(probe.failing), "passing": list(probe.passing),
             "fuel": (probe.fuel * 20 + 20_000) * factor, "seconds": seconds, "patience": 4 if quick else 0,
+            "batch_seconds": _BATCH_SECONDS, "memory": 1 << 30,
             "candidates": [{"id": t.id, "unit": t.unit.record(), "edits": [list(e) for e in t.edits]} for t in trials]})  # fmt: skip
         answered = 0
-        most = seconds * (len(probe.failing) + len(probe.passing) + 4) * max(len(trials), 1) + 30
+        most = _BATCH_SECONDS + seconds * (len(probe.failing) + len(probe.passing) + 4) + 30
         while True:
             message = link.receive(most)
             if message.get("kind") == "judged":
                 break
             for number, status, gained, killer in message.get("answers", []):
-                answered += 1
+                answered += status != "unjudged"
                 soiled = status == "soiled"
                 yield Judgement(int(number), "fails" if soiled else status, int(gained), killer, tier), soiled
         self.tally.add(tier, answered, time.monotonic() - started)

@@ -1,4 +1,8 @@
-"""Git as a reader of hostile repositories: no configuration, hook, filter or file-system monitor of the repository ever runs."""
+"""Git as a reader of hostile repositories: no configuration, hook, filter or file-system monitor of the repository ever runs.
+
+No transport is allowed either: a repository may declare itself incomplete, and Git would run the programs that its configuration
+names to get the rest.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ def git(*arguments: str | Path, cwd: Path, stdin: bytes | None = None) -> bytes:
     """Standard output of one git command. Raises WorkspaceError with git's last line."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     environment |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C",
-                    "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1", "GIT_ALLOW_PROTOCOL": "file:https:ssh"}  # fmt: skip
+                    "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1", "GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}  # fmt: skip
     try:
         done = subprocess.run(["git", *_SAFE, *map(str, arguments)], cwd=cwd, env=environment, input=stdin, capture_output=True, check=False)
     except FileNotFoundError as error:
@@ -40,7 +44,10 @@ def git(*arguments: str | Path, cwd: Path, stdin: bytes | None = None) -> bytes:
 
 def top_level(path: Path) -> Path:
     """The work tree's root that holds ``path``. Raises WorkspaceError when there is none."""
-    return Path(os.fsdecode(git("rev-parse", "--show-toplevel", cwd=path)).rstrip("\n"))
+    top = Path(os.fsdecode(git("rev-parse", "--show-toplevel", cwd=path)).removesuffix("\n"))
+    if not os.path.lexists(top / ".git") or not path.resolve().is_relative_to(top):  # core.worktree may name any folder, a home too
+        raise WorkspaceError(f"the repository's configuration says that its work tree is {top}, which is elsewhere")
+    return top
 
 
 def resolve(repository: Path, revision: str) -> str:
@@ -61,7 +68,10 @@ def listed_files(repository: Path) -> list[str]:
 
 
 def blobs(repository: Path, commit: str) -> Iterator[Blob]:
-    """Every entry of a commit's tree with its raw content (no filters); submodules come without content."""
+    """Every entry of a commit's tree with its raw content (no filters), submodules left out.
+
+    Raises WorkspaceError where an object is missing.
+    """
     entries = []
     for line in git("ls-tree", "-r", "-z", "--full-tree", commit, cwd=repository).split(b"\0"):
         if line:
@@ -73,6 +83,9 @@ def blobs(repository: Path, commit: str) -> Iterator[Blob]:
     at = 0
     for mode, _, path in wanted:
         end = answer.index(b"\n", at)
-        size = int(answer[at:end].split(b" ")[2])
+        header = answer[at:end].split(b" ")
+        if len(header) != 3:
+            raise WorkspaceError(f"the content of {path!r} is missing from the repository: fetch the commit in full")
+        size = int(header[2])
         yield Blob(mode, path, answer[end + 1 : end + 1 + size])
         at = end + 2 + size

@@ -16,7 +16,7 @@ class Limits:
     cpu_seconds: int = 600
     """CPU time of each process (RLIMIT_CPU)."""
     memory_bytes: int = 4096 * MIB
-    """Unshared memory of all processes together, watched by the parent; also each process's address space times four."""
+    """Memory of all processes together, pages of files apart, watched by the parent; also each process's address space times four."""
     processes: int = 256
     """Processes and threads at one time (RLIMIT_NPROC of a uid or user namespace of its own)."""
     file_bytes: int = 512 * MIB
@@ -37,8 +37,11 @@ NOT_STOPPED = (
     "report descriptor. Expected test ids, exit status and a static refusal of patches that reach for the judge narrow this; "
     "they do not close it.",
     "Memory is watched by sampling every 50 ms, not by a cgroup: a process can pass the limit for that long.",
+    "Kernel memory (socket buffers, inodes of the temporary file systems) is not counted; run the bot in a container or VM with a limit.",
+    "Sandboxes that run at the same time can signal each other by locks on files that both can read.",
     "CPU caches, timing and other side channels of a shared kernel are open; a kernel exploit is not stopped.",
-    "Files below /usr, the interpreter's prefix and the environment are readable inside.",
+    "Files below /usr, the interpreter's prefix and the environment are readable inside, and a unix socket that some server keeps there "
+    "can be connected to; a snapshot of a checkout has no sockets.",
     "While an environment is built, data can leave through the package indexes (names and versions asked for).",
 )
 """What this isolation does not stop; the README repeats it, and ``tests/sandbox/test_forgery.py`` shows the first."""
@@ -49,10 +52,13 @@ DENIED_SYSCALLS = (
     "open_tree", "mount_setattr", "name_to_handle_at", "open_by_handle_at", "quotactl", "swapon", "swapoff",
     # other processes' memory
     "ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd", "process_madvise",
+    # memory that belongs to no mapping, so that watching the processes would not see it
+    "memfd_create", "memfd_secret",
     # kernel surfaces that tests do not need
     "keyctl", "add_key", "request_key", "bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter",
     "io_uring_register", "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "reboot", "acct",
     "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "syslog", "vhangup", "iopl", "ioperm", "lookup_dcookie",
     "fanotify_init",
 )  # fmt: skip
-"""Answered with EPERM. ``clone`` is denied only with a namespace flag, and ``clone3`` answers ENOSYS so that libc falls back to ``clone``."""
+"""Answered with EPERM. ``clone`` is denied only with a namespace flag, ``shmget`` only for
+segments above 64 KiB, and ``clone3`` answers ENOSYS so that libc falls back to ``clone``."""

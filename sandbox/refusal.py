@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import fnmatch
+import io
 import re
+import sys
+import tokenize
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,20 +22,28 @@ FORBIDDEN_PATHS = (
     ".git/**", ".github/**", ".gitlab-ci.yml", ".circleci/**", "azure-pipelines.yml", "Jenkinsfile", ".travis.yml", "appveyor.yml",
     "**/*.lock", "**/*-lock.json", "**/package-lock.json", "**/pnpm-lock.yaml", "**/go.sum", "**/requirements*.txt",
     "**/pyproject.toml", "**/setup.py", "**/setup.cfg", "**/package.json", "**/Cargo.toml", "**/go.mod", "**/pom.xml", "**/build.gradle*",
-    "**/tox.ini", "**/noxfile.py", "**/pytest.ini", "**/.pytest.ini", "**/.coveragerc", "**/conftest.py", "**/sitecustomize.py",
+    "**/tox.ini", "**/noxfile.py", "**/pytest.ini", "**/.pytest.ini", "**/pytest.toml", "**/.pytest.toml", "**/.coveragerc", "**/conftest.py", "**/sitecustomize.py",
     "**/usercustomize.py", "**/*.pth", "**/Makefile", "**/migrations/**", "**/__snapshots__/**", "**/*.snap", "**/.env*",
-    "**/*.pem", "**/*.key", "**/*.pyc", "**/*.so",
+    "**/*.pem", "**/*.key", "**/*.pyc", "**/*.so", "**/*.dist-info/**", "**/*.egg-info/**", "**/*.egg-link", "**/fixtures/**",
+    "**/testdata/**", "**/test_data/**", "**/test-data/**",
 )  # fmt: skip
-"""Never touched by a fix: CI, manifests and locks, test framework configuration, migrations, snapshots, secrets, binaries."""
+"""Never touched by a fix: CI, manifests and locks, test framework configuration and entry points, test data, migrations, snapshots,
+secrets, binaries."""
 
 REACHES = frozenset({
     "_getframe", "currentframe", "_current_frames", "f_back", "f_globals", "f_locals", "tb_frame", "gi_frame", "settrace", "setprofile",
     "gc", "get_objects", "get_referrers", "atexit", "modules", "_exit", "_ledex_run", "_ledex_serve", "__ledex_tick__", "pytest", "_pytest",
     "pluggy", "unittest", "ctypes", "addaudithook", "sys.modules", "_clear_type_cache", "PYTEST_CURRENT_TEST", "__import__", "eval", "exec",
     "importlib", "abort", "kill", "killpg", "setrecursionlimit", "__code__", "__subclasses__", "dup2", "memfd_create", "socketpair", "conftest",
-    "excepthook", "__excepthook__", "breakpoint",
+    "excepthook", "__excepthook__", "breakpoint", "builtins", "__builtins__", "load_tests", "monkeypatch", "execv", "execve", "execvp", "execvpe",
+    "execl", "execle", "execlp", "execlpe", "posix_spawn", "posix_spawnp", "fork", "forkpty", "fromfd", "fdopen", "sendfile", "writev", "/proc",
+    "/dev/fd", "raise_signal", "pthread_kill", "meta_path", "path_hooks", "path_importer_cache", "SkipTest", "code_info", "marshal",
 })  # fmt: skip
-"""Names that reach for the interpreter or the judge; a patch may not mention any more often than the file did."""
+"""Names that reach for the interpreter or the judge, beside all that begin with ``pytest``; a patch may not mention any more often than the
+file did."""
+
+_JUDGES = frozenset({"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "coverage", "unittest", "exceptiongroup", "tomli", "pygments"})
+_FOLDERS_ON_THE_PATH = ("", "src/", "lib/", "python/")
 
 _DELAYS = frozenset({"sleep", "retry", "retries", "retrying", "tenacity", "backoff", "max_retries", "rerun", "flaky", "skip", "skipif", "xfail"})
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -57,7 +69,7 @@ def refusal(changes: Mapping[str, Change], scope: Scope) -> str | None:
     if lines > scope.max_changed_lines:
         return f"the patch changes {lines} lines; the limit is {scope.max_changed_lines}"
     for path, change in changes.items():
-        reason = _path_refusal(path, scope) or _content_refusal(path, *change)
+        reason = _path_refusal(path, scope) or _shadow_refusal(path, change[0]) or _content_refusal(path, *change)
         if reason:
             return reason
     return None
@@ -81,28 +93,85 @@ def _path_refusal(path: str, scope: Scope) -> str | None:
     return None
 
 
+def _shadow_refusal(path: str, before: bytes | None) -> str | None:
+    """A new module that would be imported in place of the judge's own or the standard library's."""
+    folder, _, name = path.rpartition("/")
+    if name == "__init__.py":
+        folder, _, name = folder.rpartition("/")
+    module = name.split(".")[0]
+    on_the_path = f"{folder}/".lstrip("/") in _FOLDERS_ON_THE_PATH
+    if before is None and (module in _JUDGES or (on_the_path and module in sys.stdlib_module_names)):
+        return f"the patch adds {path}, which would be imported in place of the real {module}"
+    return None
+
+
 def _content_refusal(path: str, before: bytes | None, after: bytes | None) -> str | None:
     if after is None:
         return f"the patch deletes {path}"
     if b"\0" in after:
         return f"the patch makes {path} a binary file"
+    if path.endswith(".py") and before is not None and _encoding(before) != _encoding(after):
+        return f"the patch changes the encoding of {path}"
     old, new = (_words(path, content or b"") for content in (before, after))
     for words, what in ((REACHES, "reaches for the interpreter or the judge"), (_DELAYS, "waits, retries or skips")):
-        added = sorted(w for w in words if new[w] > old[w])
+        added = sorted(w for w in new if new[w] > old[w] and (w in words or (words is REACHES and w.lower().startswith("pytest"))))
         if added:
             return f"the patch newly {what} ({added[0]!r} in {path})"
+    lost = _examples(path, before or b"") - _examples(path, after)
+    if lost:
+        return f"the patch changes or removes a documented example that is a test ({min(lost)[0].strip()[:60]!r} in {path})"
+    if path.endswith(".py") and _always_equal(after) > _always_equal(before or b""):
+        return f"the patch newly makes objects equal to everything (in {path})"
     return None
+
+
+def _parsed(content: bytes) -> ast.Module | None:
+    """Python source as Python itself reads it, its encoding line included; None where it cannot be read."""
+    try:
+        return ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError, LookupError, MemoryError):
+        return None
+
+
+def _encoding(content: bytes) -> str | None:
+    try:
+        return tokenize.detect_encoding(io.BytesIO(content).readline)[0]
+    except SyntaxError:
+        return None
+
+
+def _examples(path: str, content: bytes) -> Counter[tuple[str, str]]:
+    """Doctest examples as (source, expected output): of docstrings in Python, of the whole text elsewhere."""
+    if b">>>" not in content:
+        return Counter()
+    texts = [content.decode("utf-8", "replace")]
+    tree = _parsed(content) if path.endswith(".py") else None
+    if tree is not None:
+        documented = [n for n in ast.walk(tree) if isinstance(n, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))]
+        texts = [ast.get_docstring(node) or "" for node in documented]
+    found: Counter[tuple[str, str]] = Counter()
+    for text in texts:
+        try:
+            found.update((e.source, e.want) for e in doctest.DocTestParser().get_examples(text))
+        except ValueError:  # no doctest either
+            continue
+    return found
+
+
+def _always_equal(content: bytes) -> int:
+    """How many comparison methods return True whatever they are asked."""
+    tree = _parsed(content)
+    return sum(
+        isinstance(node, ast.FunctionDef) and node.name in ("__eq__", "__ne__", "__contains__", "__le__", "__ge__", "__lt__", "__gt__")
+        and all(isinstance(s, ast.Return) and isinstance(s.value, ast.Constant) and s.value.value is True
+                for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant)))
+        for node in ast.walk(tree)) if tree is not None else 0  # fmt: skip
 
 
 def _words(path: str, content: bytes) -> Counter[str]:
     """How often each name is mentioned: by syntax in Python (names, attributes, imports, short strings), by words elsewhere."""
-    text = content.decode("utf-8", "replace")
-    if path.endswith(".py"):
-        try:
-            return Counter(_mentions(ast.parse(text)))
-        except (SyntaxError, ValueError, RecursionError):
-            pass
-    return Counter(_WORD.findall(text))
+    tree = _parsed(content) if path.endswith(".py") else None
+    return Counter(_mentions(tree) if tree is not None else _WORD.findall(content.decode("utf-8", "replace")))
 
 
 def _mentions(tree: ast.AST) -> Iterator[str]:
@@ -119,8 +188,11 @@ def _mentions(tree: ast.AST) -> Iterator[str]:
             yield from (node.module or "").split(".")
         elif isinstance(node, ast.keyword) and node.arg:
             yield node.arg
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 60:
-            yield from _WORD.findall(node.value)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, (str, bytes)):
+            text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+            yield from (p for p in ("/proc", "/dev/fd") if p in text)
+            if len(text) < 60:
+                yield from _WORD.findall(text)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield node.name
 
@@ -138,13 +210,11 @@ def special_cased(changes: Mapping[str, Change], test_literals: frozenset[str]) 
     for path, (before, after) in changes.items():
         if not path.endswith(".py") or after is None:
             continue
-        try:
-            old = Counter(_compared(ast.parse((before or b"").decode("utf-8", "replace"))))
-            new = Counter(_compared(ast.parse(after.decode("utf-8", "replace"))))
-            known = set(_literals(ast.parse((before or b"").decode("utf-8", "replace"))))
-        except (SyntaxError, ValueError, RecursionError):
+        old, new = _parsed(before or b""), _parsed(after)
+        if old is None or new is None:
             continue
-        for literal in new - old:
+        known = set(_literals(old))
+        for literal in Counter(_compared(new)) - Counter(_compared(old)):
             if literal in test_literals and literal not in known:
                 return literal
     return None
@@ -154,10 +224,9 @@ def literals_of(sources: Sequence[str]) -> frozenset[str]:
     """The telling literals of test sources, as ``repr``."""
     found: set[str] = set()
     for text in sources:
-        try:
-            found.update(_literals(ast.parse(text)))
-        except (SyntaxError, ValueError, RecursionError):
-            continue
+        tree = _parsed(text.encode("utf-8", "replace"))
+        if tree is not None:
+            found.update(_literals(tree))
     return frozenset(found)
 
 

@@ -13,8 +13,8 @@ from sandbox.limits import Limits
 Reason = Literal["exited", "timeout", "memory", "output", "signal", "start"]
 """Why a command ended: by itself, killed by a limit, by a signal, or never started."""
 
-WORK = "/work"
-"""Where the tree lies inside: ``/work/<name of the checkout's folder>``. The same in every tier."""
+WORK = "/ledex"
+"""Where the tree lies inside: ``/ledex/<name of the checkout's folder>``. The same in every tier."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from sandbox.limits import DENIED_SYSCALLS
 _CLONE_NAMESPACES = 0x00000080 | 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 """CLONE_NEWTIME, NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET (linux/sched.h)."""
 _TIOCSTI = 0x5412
+_LARGEST_SEGMENT = 64 * 1024
+"""System V segments live without a process; databases under test want one of a few bytes."""
 
 
 @functools.cache
@@ -33,6 +35,7 @@ def bpf_program() -> bytes:
         if flag & _CLONE_NAMESPACES:
             program.add_rule(seccomp.ERRNO(errno.EPERM), "clone", seccomp.Arg(0, seccomp.MASKED_EQ, flag, flag))
     program.add_rule(seccomp.ERRNO(errno.ENOSYS), "clone3")
+    program.add_rule(seccomp.ERRNO(errno.EPERM), "shmget", seccomp.Arg(1, seccomp.GT, _LARGEST_SEGMENT))
     program.add_rule(seccomp.ERRNO(errno.EPERM), "ioctl", seccomp.Arg(1, seccomp.MASKED_EQ, 0xFFFFFFFF, _TIOCSTI))
     descriptor = os.memfd_create("seccomp")
     try:

@@ -64,23 +64,27 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def unshared_memory(pids: list[int]) -> int:
-    """Bytes of memory that the processes do not share with files; forks' common pages count once where the kernel tells."""
-    total = 0
+def resident_memory(pids: list[int]) -> tuple[int, int]:
+    """Bytes resident in the processes: (without shared pages, with them). Pages that several share count for each: an upper bound."""
+    private = whole = 0
     for pid in pids:
         with contextlib.suppress(OSError, ValueError, IndexError):
             fields = Path(f"/proc/{pid}/statm").read_text().split()
-            total += (int(fields[1]) - int(fields[2])) * _PAGE
-    return total
+            private += (int(fields[1]) - int(fields[2])) * _PAGE
+            whole += int(fields[1]) * _PAGE
+    return private, whole
 
 
 def proportional_memory(pids: list[int]) -> int | None:
-    """Like unshared_memory by proportional set size: exact for forks, slower; None where the kernel refuses it."""
+    """Bytes that belong to no file, those of shared mappings included, by proportional set size: exact, but slow to ask for.
+
+    None where the kernel refuses it.
+    """
     total = 0
     for pid in pids:
         try:
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss_Anon:"):
+                if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
                     total += int(line.split()[1]) * 1024
         except ProcessLookupError:
             continue
@@ -193,10 +197,10 @@ class Supervised:
         if self._init_pid is None:
             return
         pids = descendants(self._init_pid)
-        used = unshared_memory(pids)
-        if used > self.limits.memory_bytes:
+        used, most = resident_memory(pids)
+        if most > self.limits.memory_bytes:
             exact = proportional_memory(pids)
-            used = used if exact is None else exact
+            used = max(used, most) if exact is None else exact
             if used > self.limits.memory_bytes:
                 self.kill("memory")
         self._peak = max(self._peak, used)

@@ -8,12 +8,13 @@ after the patched ones, must still fail: what turned green by time, luck or a le
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from sandbox import WorkspaceError
+from sandbox.limits import Limits
 from sandbox.mutants import mutants
 from sandbox.refusal import Change, Scope, literals_of, refusal, special_cased
 from sandbox.reproduction import Reproduction, unusable
@@ -108,9 +109,9 @@ def verify(
     ladder = _Ladder()
     after: TestRun | None = None
     try:
-        patched, changes = _check_text(ladder, head, patch, scope, into)
+        patched, changes = _check_text(ladder, head, patch, scope, _test_files(reproduction.expected), into)
         say("running the whole suite on the patched tree")
-        after = run_tests(bench, patched)
+        after = run_tests(bench, patched, limits=_patience(bench, reproduction, 60.0))
         _check_target(ladder, reproduction, after)
         say(f"repeating the repaired tests {repeats - 1} times, then the unpatched control")
         _check_repeats(ladder, bench, head, patched, reproduction, repeats)
@@ -129,14 +130,40 @@ def verify(
     return Verdict(level, failed.name if failed else None, tuple(ladder.checks), repeats, before, counts, time.monotonic() - started)
 
 
-def _check_text(ladder: _Ladder, head: Workspace, patch: bytes, scope: Scope, into: Path) -> tuple[Workspace, Mapping[str, Change]]:
+def _test_files(expected: Sequence[str]) -> frozenset[str]:
+    """Files that hold the tests that were collected, whatever the project calls them. Those with nothing but doctests are code."""
+    files: set[str] = set()
+    for test_id in expected:
+        file, separator, name = test_id.partition("::")
+        if separator and "." not in name.split("[")[0]:
+            files.add(file)
+        elif not separator and test_id.count(".") >= 2:
+            files.add("/".join(test_id.split(".")[:-2]) + ".py")
+    return frozenset(files)
+
+
+def _patience(bench: Bench, reproduction: Reproduction, least: float) -> Limits:
+    """Time for a run of changed code: several times the unpatched suite's, so that an endless loop costs seconds, not the whole limit."""
+    return replace(bench.limits, wall_seconds=min(bench.limits.wall_seconds, max(least, 4 * reproduction.suite_seconds + 2.0)))
+
+
+def _witnesses(reproduction: Reproduction) -> tuple[str, ...]:
+    """Tests that may notice a mutant: the repaired ones and those that stand beside them."""
+    files = {t.split("::")[0] for t in reproduction.failing}
+    return (*reproduction.failing, *[t for t in reproduction.passing if t.split("::")[0] in files][:300])
+
+
+def _check_text(
+    ladder: _Ladder, head: Workspace, patch: bytes, scope: Scope, tests: frozenset[str], into: Path
+) -> tuple[Workspace, Mapping[str, Change]]:
     try:
         patched = head.patched(patch, into)
     except WorkspaceError as error:
         raise ladder.failed("applies", 0, f"the patch does not apply: {error}") from error
     changes = patched.diff_from(head)
     ladder.passed("applies", 0, f"applies to {', '.join(changes) or 'nothing'}")
-    reason = refusal(changes, scope)
+    changed_tests = sorted(tests & set(changes))
+    reason = f"the patch changes a test ({changed_tests[0]})" if changed_tests else refusal(changes, scope)
     if reason is not None:
         raise ladder.failed("allowed", 0, reason)
     ladder.passed("allowed", 0, "touches only allowed paths; no test, test setting, wait, retry or judge")
@@ -144,6 +171,8 @@ def _check_text(ladder: _Ladder, head: Workspace, patch: bytes, scope: Scope, in
 
 
 def _check_target(ladder: _Ladder, reproduction: Reproduction, after: TestRun) -> None:
+    if not reproduction.failing:
+        raise ladder.failed("target", 1, "no test failed before the patch, so none can be seen to pass by it")
     trouble = unusable(after)
     if trouble is not None:
         raise ladder.failed("target", 1, f"the patched tree cannot be judged: {trouble}")
@@ -165,20 +194,20 @@ def _word(run: TestRun, test_id: str) -> str:
 def _check_repeats(ladder: _Ladder, bench: Bench, head: Workspace, patched: Workspace, reproduction: Reproduction, repeats: int) -> None:
     targets = reproduction.failing
     for number in range(1, max(repeats, 2)):
-        run = run_tests(bench, patched, only=targets)
+        run = run_tests(bench, patched, only=targets, limits=_patience(bench, reproduction, 60.0))
         if not run.trustworthy or any(run.report.outcomes.get(t) != "passed" for t in targets):
             raise ladder.failed("repeats", 2, f"repeat {number + 1} of {repeats} did not pass")
     control = run_tests(bench, head, only=targets)
     turned = [t for t in targets if control.report.outcomes.get(t) not in ("failed", "error")]
-    if turned:
-        raise ladder.failed("repeats", 2, f"{turned[0]} no longer fails without the patch either: it is flaky")
+    if turned:  # then it is not the patch that made it pass: not even V1
+        raise ladder.failed("control", 1, f"{turned[0]} no longer fails without the patch either: it is flaky")
     ladder.passed("repeats", 2, f"{repeats} of {repeats} runs pass; without the patch it still fails")
 
 
 def _check_rest(ladder: _Ladder, bench: Bench, patched: Workspace, reproduction: Reproduction, after: TestRun) -> None:
     broken = [t for t in reproduction.passing if after.report.outcomes.get(t) not in ("passed", "xfailed")]
     if broken:
-        again = run_tests(bench, patched)
+        again = run_tests(bench, patched, limits=_patience(bench, reproduction, 60.0))
         broken = [t for t in broken if again.report.outcomes.get(t) not in ("passed", "xfailed")]
     if broken:
         raise ladder.failed("regressions", 3, f"{broken[0]} passed before the patch and {_word(after, broken[0])} after it")
@@ -203,12 +232,12 @@ def _check_overfit(
         for text in mutants((before or b"").decode("utf-8", "replace"), (after or b"").decode("utf-8", "replace"), most=3):
             made += 1
             damaged = patched.with_files({path: text.encode()}, into)
-            run = run_tests(bench, damaged, only=reproduction.failing)
-            if run.trustworthy and not run.report.failed:
+            run = run_tests(bench, damaged, only=_witnesses(reproduction), limits=_patience(bench, reproduction, 4.0))
+            if run.trustworthy and not set(run.report.failed) & {*reproduction.failing, *reproduction.passing}:
                 unnoticed += 1
     if made == 0:
         ladder.no_opinion("mutation", 4, "no mutant of the changed lines could be made")
-    elif unnoticed == made:
-        raise ladder.failed("mutation", 4, f"none of {made} mutants of the changed lines is noticed by the repaired tests")
+    elif unnoticed == made and made > 1:
+        raise ladder.failed("mutation", 4, f"none of {made} mutants of the changed lines is noticed by the tests beside the repaired ones")
     else:
         ladder.passed("mutation", 4, f"{made - unnoticed} of {made} mutants of the changed lines are noticed")

@@ -20,6 +20,7 @@ from sandbox.runner import Tree
 
 MAX_TREE_BYTES = 1024 * MIB
 MAX_FILES = 200_000
+MAX_PATCH_BYTES = MIB
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,17 @@ class Workspace:
         return file not in self.removed and file in self.files
 
     def read(self, file: str) -> bytes:
-        """Content of a regular file; symbolic links are not followed."""
+        """Content of a regular file; symbolic links are not followed, neither in the name nor in a folder of it."""
         path = self.path(file)
-        if file in self.removed or not stat.S_ISREG(path.lstat().st_mode):
+        if file in self.removed or self._beyond_link(file) or not (path.is_file() and not path.is_symlink()):
             raise WorkspaceError(f"{file!r} is no regular file of the work tree")
         return path.read_bytes()
+
+    def _beyond_link(self, file: str) -> bool:
+        """Whether a folder of this path is something else in the tree: a link, or a file."""
+        roots = [r for r in (self.overlay, self.root) if r is not None]
+        parents = [os.path.join(*file.split("/")[:n]) for n in range(1, file.count("/") + 1)]
+        return any(os.path.lexists(r / p) and not _is_folder(r / p) and p not in self.removed for r in roots for p in parents)
 
     def with_files(self, changed: dict[str, bytes | None], into: Path) -> Workspace:
         """A view with these contents (None removes a file), its overlay in a new folder below ``into``."""
@@ -62,6 +69,8 @@ class Workspace:
             shutil.copytree(self.overlay, overlay, symlinks=True, dirs_exist_ok=True)
         for file, content in changed.items():
             source, target = self.path(file), overlay / file
+            if self._beyond_link(file) or _is_folder(source) or source.is_symlink():
+                raise WorkspaceError(f"{file!r} cannot be a regular file of the work tree: a link or a folder is in its way")
             if content is None:
                 target.unlink(missing_ok=True)
                 continue
@@ -78,7 +87,7 @@ class Workspace:
 
         Raises WorkspaceError when it does not apply exactly (no fuzz, no partial application).
         """
-        touched = [f for f in patch_paths(diff) if f is not None]
+        touched = patch_paths(diff)
         with tempfile.TemporaryDirectory(dir=into) as name:
             folder = Path(name)
             before: dict[str, bytes] = {}
@@ -114,13 +123,19 @@ def _git_apply(folder: Path, diff: bytes, *options: str) -> bytes:
     return git("apply", *options, "-p1", "-", cwd=folder, stdin=diff)
 
 
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 def _make_folders(root: Path, file: str) -> None:
-    """Parents of root/file, each world-readable whatever the umask."""
+    """Parents of root/file, each world-readable whatever the umask. Raises WorkspaceError where root/file would lie elsewhere."""
+    if file.startswith("/") or ".." in file.split("/"):
+        raise WorkspaceError(f"{file!r} leaves the work tree")
     current = root
     for part in file.split("/")[:-1]:
         current /= part
-        if current.is_symlink():
-            raise WorkspaceError(f"{file!r} lies beyond a symbolic link")
+        if os.path.lexists(current) and not _is_folder(current):
+            raise WorkspaceError(f"{file!r} lies beyond a symbolic link or a file")
         current.mkdir(exist_ok=True)
         current.chmod(0o755)
 
@@ -132,6 +147,10 @@ def patch_paths(diff: bytes) -> list[str]:
     """
     if not diff.strip():
         raise WorkspaceError("the patch is empty")
+    if len(diff) > MAX_PATCH_BYTES:
+        raise WorkspaceError(f"the patch has {len(diff)} bytes, over the limit of {MAX_PATCH_BYTES}")
+    if b"\nGIT binary patch" in diff:  # a few bytes of it may stand for gigabytes
+        raise WorkspaceError("the patch changes a binary file: only text patches are applied")
     with tempfile.TemporaryDirectory() as folder:
         listed = _git_apply(Path(folder), diff, "--numstat", "-z")
     paths: list[str] = []
@@ -172,6 +191,7 @@ def snapshot(checkout: Path, into: Path) -> Workspace:
     root.mkdir(parents=True)
     root.chmod(0o755)
     kept: list[str] = []
+    inside: dict[Path, bool] = {}
     total = 0
     listed = listed_files(top)
     if len(listed) > MAX_FILES:
@@ -182,6 +202,10 @@ def snapshot(checkout: Path, into: Path) -> Workspace:
             information = source.lstat()
         except OSError:
             continue  # deleted in the work tree, or a path that runs through a file
+        if source.parent not in inside:
+            inside[source.parent] = _is_inside(top, source.parent)
+        if not inside[source.parent]:
+            continue  # Git takes a tracked file whose folder became a link for deleted; what the link leads to is not the checkout's
         if stat.S_ISREG(information.st_mode):
             total += information.st_size
             if total > MAX_TREE_BYTES:
@@ -207,6 +231,11 @@ def snapshot(checkout: Path, into: Path) -> Workspace:
     return Workspace(root=root, name=top.name or "tree", files=tuple(kept), commit=commit)
 
 
+def _is_inside(top: Path, folder: Path) -> bool:
+    """Whether neither the folder nor one between the two is a symbolic link."""
+    return not any(path.is_symlink() for path in (folder, *folder.parents) if path != top and path.is_relative_to(top))
+
+
 def at_revision(checkout: Path, revision: str, into: Path) -> Workspace:
     """The tree of a commit, laid out in ``into/tree`` without running any filter of the repository."""
     top = top_level(checkout)
@@ -218,6 +247,8 @@ def at_revision(checkout: Path, revision: str, into: Path) -> Workspace:
     for blob in blobs(top, commit):
         _make_folders(root, blob.path)
         target = root / blob.path
+        if os.path.lexists(target) or not target.name:  # a forged tree object may name one path twice, first as a link
+            raise WorkspaceError(f"the commit's tree holds {blob.path!r} twice: it was not made by git")
         if blob.mode == "120000":
             target.symlink_to(os.fsdecode(blob.content))
         else:

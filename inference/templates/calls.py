@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import pairwise
 
 from inference.edits import Edit
 from inference.templates.facts import BUILTINS, Facts
@@ -12,28 +13,33 @@ from inference.templates.syntax import precedence
 from inference.templates.unit import Site, Statement
 
 BUILTIN_FAMILIES = (
-    "any all", "min max", "min max sum len", "sorted reversed list", "list set tuple", "list tuple sorted", "set sorted", "int float", "int str",
-    "int round", "str repr", "str list", "sum len", "abs int", "abs min max", "chr ord", "ord int", "map filter", "range len", "enumerate range zip",
-    "isinstance issubclass", "getattr hasattr setattr", "dict set list", "bin hex oct", "next iter list", "type isinstance", "any sum", "all bool any",
-)  # fmt: skip
+    "any all | min max | min max sum len | sorted reversed list | list set tuple | list tuple sorted | set sorted"
+    " | int float | int str | int round | str repr | str list | sum len | abs int | abs min max | chr ord | ord int"
+    " | map filter | range len | enumerate range zip | isinstance issubclass | getattr hasattr setattr | dict set list"
+    " | bin hex oct | next iter list | type isinstance | any sum | all bool any"
+)
 METHOD_FAMILIES = (
-    "append extend add insert", "append appendleft", "pop popleft popitem remove", "add update discard remove", "remove pop discard",
-    "lower upper title capitalize casefold swapcase", "strip lstrip rstrip", "find rfind index rindex", "find index count", "startswith endswith",
-    "split rsplit splitlines partition rpartition", "keys values items", "get pop setdefault", "union intersection difference symmetric_difference",
-    "update union", "issubset issuperset isdisjoint", "isdigit isnumeric isdecimal isalnum isalpha", "isupper islower istitle isalpha isspace",
-    "ljust rjust center zfill", "match search fullmatch findall finditer", "sub subn", "group groups groupdict", "sort reverse", "copy deepcopy",
-    "floor ceil trunc sqrt round", "log log2 log10 log1p", "sin cos tan", "asin acos atan", "heappush heappop heapify heappushpop heapreplace",
-    "nlargest nsmallest", "permutations combinations product combinations_with_replacement", "read readline readlines", "write writelines",
-    "encode decode", "loads load dumps dump", "append appendleft extend extendleft", "bisect bisect_left bisect_right insort", "join split",
-    "most_common elements items", "now utcnow today", "date time datetime", "days seconds total_seconds", "start end span", "exists isfile isdir",
-    "dirname basename", "gcd lcm", "replace strip translate", "startswith find count", "assertEqual assertNotEqual", "info debug warning error",
-    "is_file is_dir exists", "name stem suffix", "parent parents", "glob rglob", "acquire release", "put get put_nowait get_nowait", "seek tell",
-)  # fmt: skip
+    "append extend add insert | append appendleft | pop popleft popitem remove | add update discard remove"
+    " | remove pop discard | lower upper title capitalize casefold swapcase | strip lstrip rstrip | find rfind index rindex"
+    " | find index count | startswith endswith | split rsplit splitlines partition rpartition | keys values items"
+    " | get pop setdefault | union intersection difference symmetric_difference | update union"
+    " | issubset issuperset isdisjoint | isdigit isnumeric isdecimal isalnum isalpha"
+    " | isupper islower istitle isalpha isspace | ljust rjust center zfill | match search fullmatch findall finditer"
+    " | sub subn | group groups groupdict | sort reverse | copy deepcopy | floor ceil trunc sqrt round"
+    " | log log2 log10 log1p | sin cos tan | asin acos atan | heappush heappop heapify heappushpop heapreplace"
+    " | nlargest nsmallest | permutations combinations product combinations_with_replacement | read readline readlines"
+    " | write writelines | encode decode | loads load dumps dump | append appendleft extend extendleft"
+    " | bisect bisect_left bisect_right insort | join split | most_common elements items | now utcnow today"
+    " | date time datetime | days seconds total_seconds | start end span | exists isfile isdir | dirname basename | gcd lcm"
+    " | replace strip translate | startswith find count | assertEqual assertNotEqual | info debug warning error"
+    " | is_file is_dir exists | name stem suffix | parent parents | glob rglob | acquire release"
+    " | put get put_nowait get_nowait | seek tell"
+)
 
 
-def _table(families: tuple[str, ...]) -> dict[str, list[tuple[str, float]]]:
+def _table(families: str) -> dict[str, list[tuple[str, float]]]:
     table: dict[str, list[tuple[str, float]]] = {}
-    for family in families:
+    for family in families.split(" | "):
         words = family.split()
         for word in words:
             row = table.setdefault(word, [])
@@ -48,7 +54,9 @@ FLAGS = ("re.IGNORECASE", "re.MULTILINE", "re.DOTALL")
 def calls(facts: Facts, site: Site) -> Iterator[Draft]:
     node = site.node
     match node:
-        case ast.Name(id=name, ctx=ast.Load()) if name in BUILTIN_SIBLINGS and facts.names.get(name) is not None and facts.names[name].rank == 3:
+        case ast.Name(id=name, ctx=ast.Load()) if (
+            name in BUILTIN_SIBLINGS and facts.names.get(name) is not None and facts.names[name].rank == 3
+        ):
             for new, cost in BUILTIN_SIBLINGS[name]:
                 yield cost, "builtin", (facts.unit.splice(site.start, site.end, new),)
         case ast.Attribute(attr=name) if name in METHOD_SIBLINGS:
@@ -74,7 +82,7 @@ def _call(facts: Facts, site: Site, node: ast.Call) -> Iterator[Draft]:
     unit = facts.unit
     plain = [argument for argument in node.args if not isinstance(argument, ast.Starred | ast.GeneratorExp)]
     if len(plain) == len(node.args):
-        for left, right in zip(plain, plain[1:], strict=False):
+        for left, right in pairwise(plain):
             (start, end), (then, until) = unit.source.span(left), unit.source.span(right)
             yield 1.0, "swap-arguments", (unit.splice(start, end, unit.text[then:until]), unit.splice(then, until, unit.text[start:end]))
     for argument in plain:
@@ -125,7 +133,7 @@ def _subscript(facts: Facts, site: Site, node: ast.Subscript) -> Iterator[Draft]
         return
     variants: list[tuple[str, float]] = [(f"{upper}:{lower}{tail}", 2.0)]
     if not lower and not step:
-        variants += [(f"1:{upper}", 1.0), (f"{upper}:", 1.2), (f"-{upper}:", 2.0)]
+        variants += [(f"1:{upper}", 1.0), (f"{upper}:", 1.2), *([(f"-{upper}:", 2.0)] if upper.isidentifier() else [])]
     if not upper and not step:
         variants += [(f"{lower}:-1", 1.0), (f":{lower}", 1.2)]
     if lower:
@@ -176,7 +184,7 @@ def control(facts: Facts, statement: Statement) -> Iterator[Draft]:
     """break, continue and pass for each other; return and yield; a loop's or a function's end."""
     node, unit = statement.node, facts.unit
     words = {ast.Break: "break", ast.Continue: "continue", ast.Pass: "pass"}
-    old = words.get(type(node))  # type: ignore[call-overload]
+    old = words.get(type(node))
     if old is not None:
         for new in ("break", "continue", "pass"):
             if new != old and (new == "pass" or statement.loop):

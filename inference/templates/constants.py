@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
-from os.path import commonprefix
 
 from inference.templates.facts import Facts
 from inference.templates.operators import Draft
+from inference.templates.regexes import regex_edits
 from inference.templates.syntax import ATOM, FACTOR
 from inference.templates.unit import Site
 
 LITERAL = re.compile(r"(?P<prefix>[A-Za-z]*)(?P<quote>'''|\"\"\"|'|\")(?P<body>.*)(?P=quote)", re.DOTALL)
 SEPARATORS = ("", " ", ",", ", ", "\\n", "_", "-", "\\t", ".", "/", ":", ";")
-EMPTY = {"list": ("[]", "set()", "{}", "''"), "dict": ("{}", "[]", "set()"), "str": ("''", "[]")}
 MANY = 24
 """Literals of a unit up to which each is tried for each."""
 REGEX_CALLS = frozenset("match search fullmatch findall finditer sub subn split compile".split())
@@ -40,7 +38,16 @@ def constants(facts: Facts, site: Site) -> Iterator[Draft]:
             yield from _formats(facts, site)
         case ast.List(elts=[], ctx=ast.Load()) | ast.Dict(keys=[]):
             old = facts.unit.words(site)
-            for new, cost in (("[]", 1.3), ("{}", 1.3), ("set()", 1.5), ("''", 1.5), ("0", 1.8), ("None", 1.8), ("[0]", 2.2), ("[[]]", 2.6)):
+            for new, cost in (
+                ("[]", 1.3),
+                ("{}", 1.3),
+                ("set()", 1.5),
+                ("''", 1.5),
+                ("0", 1.8),
+                ("None", 1.8),
+                ("[0]", 2.2),
+                ("[[]]", 2.6),
+            ):
                 if new != old:
                     yield cost, "empty-container", (facts.unit.put(site, new),)
 
@@ -77,7 +84,14 @@ def _numbers(facts: Facts, site: Site, node: ast.Constant) -> Iterator[Draft]:
             yield 0.9, "drop-sign", (unit.put(site.up, unit.words(site)),)
             yield 1.6, "constant", (unit.put(site.up, "0"),)
         if plain and abs(value) > 2:
-            for new, cost in ((value * 10, 2.2), (value // 10, 2.4), (value * 2, 2.6), (value // 2, 2.6), (value + 2, 2.6), (value - 2, 2.8)):
+            for new, cost in (
+                (value * 10, 2.2),
+                (value // 10, 2.4),
+                (value * 2, 2.6),
+                (value // 2, 2.6),
+                (value + 2, 2.6),
+                (value - 2, 2.8),
+            ):
                 yield from put(str(new), cost)
         if value in (0, 1) and not isinstance(site.parent, ast.Subscript | ast.Slice):
             for word, cost in (("None", 2.4), (str(bool(value)), 2.2), (f"{value}.0", 2.8), ("float('-inf')", 3.0), ("float('inf')", 3.0)):
@@ -86,9 +100,9 @@ def _numbers(facts: Facts, site: Site, node: ast.Constant) -> Iterator[Draft]:
             yield 2.2, "constant", (unit.put(site, "[]"),)
             yield 2.6, "constant", (unit.put(site, "''"),)
     else:
-        for new in (value + 1, value - 1, value * 10, value / 10, value * 2, value / 2, value + 0.1, value - 0.1, 0.0, 1.0):
-            if new == new and abs(new) < 1e15:
-                yield from put(repr(round(new, 12)), 1.4)
+        for number in (value + 1, value - 1, value * 10, value / 10, value * 2, value / 2, value + 0.1, value - 0.1, 0.0, 1.0):
+            if number == number and abs(number) < 1e15:
+                yield from put(repr(round(number, 12)), 1.4)
         if value == int(value) if abs(value) < 1e15 else False:
             yield from put(str(int(value)), 1.6)
         if not signed:
@@ -125,7 +139,18 @@ def _strings(facts: Facts, site: Site, value: str) -> Iterator[Draft]:
         yield from put(body.replace(" ", ""), 1.6)
         for new, cost in ((body + " ", 1.4), (" " + body, 1.4), (body + "s", 2.4), (body[:-1], 1.8), (body[1:], 1.9), ("", 2.2)):
             yield from put(new, cost)
-        for old, new in (("_", "-"), ("-", "_"), ("_", " "), (" ", "_"), (",", ", "), (", ", ","), ("/", "\\\\"), (".", ","), (":", ": "), (": ", ":")):
+        for old, new in (
+            ("_", "-"),
+            ("-", "_"),
+            ("_", " "),
+            (" ", "_"),
+            (",", ", "),
+            (", ", ","),
+            ("/", "\\\\"),
+            (".", ","),
+            (":", ": "),
+            (": ", ":"),
+        ):
             if old in body and ("\\" not in new or "r" not in prefix.lower()):
                 yield from put(body.replace(old, new), 1.5)
         if len(body) <= 12:
@@ -166,9 +191,16 @@ def _near(one: str, other: str) -> bool:
     if abs(len(one) - len(other)) > 2 or max(len(one), len(other)) < 3:
         return False
     one, other = one.lower(), other.lower()
-    head = len(commonprefix((one, other)))
-    tail = len(commonprefix((one[head:][::-1], other[head:][::-1])))
-    return max(len(one), len(other)) - head - tail <= 2
+    head = _common(one, other)
+    return max(len(one), len(other)) - head - _common(one[head:][::-1], other[head:][::-1]) <= 2
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    for at, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return at
+    return min(len(one), len(other))
 
 
 def _specs(body: str, put: object) -> Iterator[Draft]:
@@ -186,7 +218,20 @@ def _spec_edits(spec: str) -> list[str]:
             if new >= 0:
                 zeros = "0" if digits.group().startswith("0") and len(digits.group()) > 1 else ""
                 found.append(f"{spec[: digits.start()]}{zeros}{new}{spec[digits.end() :]}")
-    swaps = {"d": "sf", "s": "dr", "f": "dge", "x": "Xd", "X": "xd", "g": "f", "<": ">^", ">": "<^", "^": "<>", "e": "f", "r": "s", "%": "f"}
+    swaps = {
+        "d": "sf",
+        "s": "dr",
+        "f": "dge",
+        "x": "Xd",
+        "X": "xd",
+        "g": "f",
+        "<": ">^",
+        ">": "<^",
+        "^": "<>",
+        "e": "f",
+        "r": "s",
+        "%": "f",
+    }
     for at, mark in enumerate(spec):
         if mark in swaps and at > 0 and (spec.startswith("{") and at > spec.find(":") > 0 or spec.startswith("%")):
             found += [spec[:at] + new + spec[at + 1 :] for new in swaps[mark]]
@@ -211,59 +256,3 @@ def _is_regex(facts: Facts, site: Site, prefix: str, body: str) -> bool:
         receiver = parent.func.value
         return isinstance(receiver, ast.Name) and receiver.id in ("re", "regex") and bool(parent.args) and parent.args[0] is site.node
     return "r" in prefix.lower() or bool(re.search(r"\\[dwsb]|\[[^\]]+\][+*]|\.[*+]|^\^|\$$", body)) and len(body) > 1
-
-
-CLASSES = {"\\d": ("\\w", "\\D"), "\\w": ("\\d", "\\s", "\\W", "[a-zA-Z]"), "\\s": ("\\w", "\\S", " "), "\\W": ("\\w",), "\\D": ("\\d",), "\\S": ("\\s",),
-           "a-z": ("a-zA-Z", "A-Z", "a-z0-9", "a-z_"), "A-Z": ("a-zA-Z", "a-z"), "a-zA-Z": ("a-z", "a-zA-Z0-9"), "0-9": ("1-9",), "\\b": ("\\B", "")}  # fmt: skip
-
-
-def regex_edits(pattern: str) -> Iterator[tuple[str, float]]:
-    """Small edits of a regular expression, each still one."""
-    found: list[tuple[str, float]] = [
-        (pattern[1:] if pattern.startswith("^") else "^" + pattern, 0.9),
-        (pattern[:-1] if pattern.endswith("$") and not pattern.endswith("\\$") else pattern + "$", 0.9),
-        (pattern + "+", 1.6), (pattern + "*", 1.7), (f"\\b{pattern}\\b", 2.0), (f"^{pattern}$", 1.3),
-    ]  # fmt: skip
-    inside = False
-    for at, mark in enumerate(pattern):
-        escaped = at > 0 and pattern[at - 1] == "\\"
-        before, after = pattern[:at], pattern[at + 1 :]
-        if not escaped and mark in "[]":
-            inside = mark == "["
-        elif inside or escaped:
-            if mark == "^" and before.endswith("["):
-                found.append((before + after, 1.2))
-        elif mark in "+*?":
-            found += [(before + other + after, 0.6) for other in "+*?" if other != mark]
-            found += [(before + after, 1.2), (before + mark + "?" + after, 1.0), (before + "{2}" + after, 2.4), (before + "{2,}" + after, 2.2)]
-        elif mark == ".":
-            found.append((before + "\\." + after, 0.8))
-        elif mark == "(" and not after.startswith("?"):
-            found.append((before + "(?:" + after, 1.4))
-        if mark == "[" and not escaped and not after.startswith("^"):
-            found.append((before + "[^" + after, 1.4))
-        if escaped and mark in ".+*?()[]|$^":
-            found.append((pattern[: at - 1] + pattern[at:], 1.2))
-    for match in re.finditer(r"\d+", pattern):
-        if pattern[max(0, match.start() - 1)] in "{,":
-            for new in (int(match.group()) + 1, max(0, int(match.group()) - 1)):
-                found.append((f"{pattern[: match.start()]}{new}{pattern[match.end() :]}", 0.8))
-    for old, news in CLASSES.items():
-        for match in re.finditer(re.escape(old), pattern):
-            found += [(pattern[: match.start()] + new + pattern[match.end() :], 1.1) for new in news]
-    for match in re.finditer(r"\\[dws]|\]|\)", pattern):
-        if not pattern[match.end() : match.end() + 1] or pattern[match.end()] not in "+*?{":
-            found += [(pattern[: match.end()] + mark + pattern[match.end() :], 1.2) for mark in "+*?"]
-    for new, cost in found:
-        if _compiles(new):
-            yield new, cost
-
-
-def _compiles(pattern: str) -> bool:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            re.compile(pattern)
-    except (re.error, OverflowError, RecursionError):
-        return False
-    return True

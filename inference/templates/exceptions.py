@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Iterator
 
 from inference.edits import Edit, FunctionSource
+from inference.templates.casts import CASTS
 from inference.templates.facts import Facts
 from inference.templates.guards import exits
 from inference.templates.imports import missing_names, wrong_arguments
@@ -15,26 +17,6 @@ from inference.templates.operators import Draft
 from inference.templates.syntax import AND, ATOM, COMPARE, OR, TEST, YIELD, fit
 from inference.templates.unit import Site, Statement
 
-CASTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("TypeError", r"concatenate str|must be str, not|unsupported operand.*'str'|expected str instance|not 'int'|bytes-like", ("str({})", "int({})", "float({})", "repr({})", "{}.encode()", "{}.decode()", "''.join({})", "map(str, {})", "[{}]")),
-    ("TypeError", r"not supported between|must be real number|a number is required|bad operand", ("int({})", "str({})", "float({})", "len({})", "abs({})")),
-    ("TypeError", r"concatenate list|only concatenate tuple|unsupported operand.*'(?:list|tuple|set|range|map|dict)", ("[{}]", "list({})", "tuple({})", "set({})", "({},)", "len({})", "sum({})")),
-    ("TypeError", r"unsupported operand", ("int({})", "float({})", "str({})", "len({})", "list({})", "{}()")),
-    ("TypeError", r"not iterable|cannot unpack|must support iteration", ("[{}]", "range({})", "str({})", "{}.items()", "({} or [])", "{}()", "range(len({}))", "list({})", "enumerate({})")),
-    ("TypeError", r"not subscriptable|not a sequence|doesn't support item|does not support item", ("list({})", "{}()", "str({})", "dict({})", "tuple({})", "bytearray({})")),
-    ("TypeError", r"unhashable", ("tuple({})", "str({})", "frozenset({})", "repr({})", "tuple(sorted({}))", "tuple({}.items())", "id({})")),
-    ("TypeError", r"has no len|object of type", ("list({})", "str({})", "[{}]", "({} or [])", "{}()")),
-    ("TypeError", r"indices must be|interpreted as an integer|non-int|integer", ("int({})", "len({})", "round({})", "range({})", "slice({})", "ord({})")),
-    ("TypeError", r"JSON serializable", ("str({})", "list({})", "dict({})", "vars({})", "{}.isoformat()", "float({})")),
-    ("ValueError", r"invalid literal|could not convert|base 10", ("float({})", "int(float({}))", "{}.strip()", "({} or 0)", "{}.replace(',', '')", "str({})", "{}.split()[0]")),
-    ("ValueError", r"unpack", ("{}.items()", "enumerate({})", "{}.split()", "{}.split(',')", "[{}]", "{}[:2]", "zip({}, {})", "{}.split(' ', 1)")),
-    ("ValueError", r"math domain|negative|non-negative", ("abs({})", "max({}, 0)", "complex({})")),
-    ("RuntimeError", r"changed size", ("list({})", "{}.copy()", "set({})")),
-    ("AttributeError", r"'(?:str|int|float|NoneType)' object", ("str({})", "({} or '')", "[{}]", "list({})", "{{}}")),
-    ("AttributeError", r"'(?:list|tuple|dict|set|generator|map|filter|zip|dict_keys|dict_values)' object", ("list({})", "set({})", "{}[0]", "dict({})", "''.join({})", "str({})")),
-    ("AttributeError", r"'bytes' object", ("{}.decode()",)),
-    ("AttributeError", r"'(?:function|method|builtin_function_or_method|type)' object", ("{}()",)),
-)  # fmt: skip  # noqa: E501
 EMPTY = ("None", "0", "[]", "''", "{}", "False", "1")
 
 
@@ -62,28 +44,41 @@ def exceptions(facts: Facts, function: FunctionSource) -> Iterator[Draft]:
 
 
 def _value(site: Site) -> bool:
-    return not isinstance(getattr(site.node, "ctx", None), ast.Store) and not isinstance(site.node, ast.Starred | ast.Slice) and site.quoted is None
+    return (
+        not isinstance(getattr(site.node, "ctx", None), ast.Store)
+        and not isinstance(site.node, ast.Starred | ast.Slice)
+        and site.quoted is None
+    )
 
 
 def _casts(facts: Facts, site: Site, name: str, message: str) -> Iterator[Draft]:
     node = site.node
     simple = isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Call | ast.BinOp | ast.ListComp | ast.GeneratorExp)
-    if not simple or site.role in ("func", "decorator_list", "target", "targets", "type") or isinstance(getattr(node, "ctx", None), ast.Del):
+    if (
+        not simple
+        or site.role in ("func", "decorator_list", "target", "targets", "type")
+        or isinstance(getattr(node, "ctx", None), ast.Del)
+    ):
         return
     words, strength = facts.unit.words(site), facts.unit.strength(site)
     if len(words) > 120 or isinstance(site.parent, ast.Expr):
         return
     for exception, pattern, forms in CASTS:
         if exception == name and re.search(pattern, message):
-            for at, form in enumerate(forms):
+            for at, form in enumerate(forms.split(" | ")):
                 bare = form.count("{}") != 1 or "{}." not in form and "{}[" not in form and "{}(" not in form and "{} or" not in form
                 inside = words if bare else fit(words, strength, OR if " or " in form else ATOM)
-                yield 0.8 + 0.15 * at + (0.3 if isinstance(node, ast.BinOp) else 0.0), "cast", (facts.unit.put(site, form.replace("{}", inside)),)
+                yield 0.8 + 0.15 * at + _outside(site), "cast", (facts.unit.put(site, form.replace("{}", inside)),)
     if "NoneType" in message or name in ("TypeError", "AttributeError"):
         none = 0.6 if "NoneType" in message else 1.6
         for at, empty in enumerate(("[]", "''", "{}", "0")):
             text = f"{fit(words, strength, OR)} or {empty}"
             yield none + 0.2 + 0.15 * at, "default", (facts.unit.put(site, text, OR),)
+
+
+def _outside(site: Site) -> float:
+    """More for a whole value: what raised stands inside it."""
+    return 0.7 if isinstance(site.parent, ast.stmt) and not isinstance(site.node, ast.Name | ast.Constant) and site.role != "iter" else 0.0
 
 
 def _subjects(facts: Facts, site: Site, name: str, message: str) -> Iterator[tuple[str, str, int, float]]:
@@ -104,7 +99,10 @@ def _subjects(facts: Facts, site: Site, name: str, message: str) -> Iterator[tup
         case ast.BinOp(op=ast.Div() | ast.FloorDiv() | ast.Mod()) if name == "ZeroDivisionError":
             divisor = _operand(facts, node.right)
             yield f"{divisor} != 0", f"{divisor} == 0", COMPARE, 0.3
-        case ast.Call(func=ast.Name(id="max" | "min" | "next"), args=[ast.expr() as argument, *_]) if name in ("ValueError", "StopIteration"):
+        case ast.Call(func=ast.Name(id="max" | "min" | "next"), args=[ast.expr() as argument, *_]) if name in (
+            "ValueError",
+            "StopIteration",
+        ):
             words = _operand(facts, argument)
             yield words, f"not {words}", ATOM, 0.4
         case ast.Call(func=ast.Attribute(value=value, attr="remove" | "index"), args=[argument]) if name == "ValueError":
@@ -150,10 +148,9 @@ def _checks(facts: Facts, site: Site, name: str, message: str) -> Iterator[Draft
                 edit = before(unit, statement, f"if {fails}:", f"{step_of(facts)}{way}")
                 if edit is not None:
                     yield cost + more + 0.3, "guard", (edit,)
-            if isinstance(statement.node, ast.Assign | ast.AugAssign | ast.Expr | ast.Return | ast.Delete) and statement.whole and not statement.is_elif:
-                if statement.node.lineno == statement.node.end_lineno:
-                    head = f"if {holds}:{unit.source.line_end(statement.start)}{statement.indent}{step_of(facts)}"
-                    yield cost + 0.4, "condition", (Edit(statement.start, statement.start, head),)
+            if _plain(statement):
+                head = f"if {holds}:{unit.source.line_end(statement.start)}{statement.indent}{step_of(facts)}"
+                yield cost + 0.4, "condition", (Edit(statement.start, statement.start, head),)
         for test in statement.sites:
             if test.role in ("test", "ifs") and not (comprehended and test.bound != site.bound):
                 words, level = unit.words(test), unit.strength(test)
@@ -165,13 +162,28 @@ def _checks(facts: Facts, site: Site, name: str, message: str) -> Iterator[Draft
             words, level = unit.words(value), unit.strength(value)
             if level > YIELD:
                 for at, empty in enumerate(EMPTY):
-                    yield cost + 0.5 + 0.12 * at, "conditional", (unit.put(value, f"{fit(words, level, OR)} if {holds} else {empty}", TEST),)
+                    yield (
+                        cost + 0.5 + 0.12 * at,
+                        "conditional",
+                        (unit.put(value, f"{fit(words, level, OR)} if {holds} else {empty}", TEST),),
+                    )
+
+
+def _plain(statement: Statement) -> bool:
+    """A simple statement on a line of its own."""
+    simple = isinstance(statement.node, ast.Assign | ast.AugAssign | ast.Expr | ast.Return | ast.Delete)
+    return simple and statement.whole and statement.node.lineno == statement.node.end_lineno
 
 
 def _root(site: Site) -> Site | None:
     """The outermost value around a site in the same comprehension, else the site."""
     at = site
-    while at.up is not None and at.up.bound == at.bound and not isinstance(at.up.node, ast.BoolOp) and not isinstance(at.parent, ast.comprehension):
+    while (
+        at.up is not None
+        and at.up.bound == at.bound
+        and not isinstance(at.up.node, ast.BoolOp)
+        and not isinstance(at.parent, ast.comprehension)
+    ):
         at = at.up
     return None if at.role in ("target", "targets", "test", "ifs", "func", "exc") or isinstance(at.parent, ast.Expr | ast.Delete) else at
 
@@ -197,7 +209,9 @@ def _gentler(facts: Facts, site: Site, name: str) -> Iterator[Draft]:
             if isinstance(node.slice, ast.Tuple) and not key.startswith("("):
                 key = f"({key})"
             if name == "KeyError":
-                for at, default in enumerate((None, "0", "[]", "''", "None", "{}", "1", *(result for result in facts.parameters if result != "self"))):
+                for at, default in enumerate(
+                    (None, "0", "[]", "''", "None", "{}", "1", *(result for result in facts.parameters if result != "self"))
+                ):
                     text = f"{base}.get({key})" if default is None else f"{base}.get({key}, {default})"
                     yield 0.5 + 0.12 * at, "default", (unit.put(site, text),)
                 for form in (f"{base}[str({key})]", f"{base}[int({key})]", f"{base}[{key}.lower()]"):
@@ -212,10 +226,11 @@ def _gentler(facts: Facts, site: Site, name: str) -> Iterator[Draft]:
             yield 1.4, "default", (unit.put(site, f"getattr({unit.segment(node.value)}, '{node.attr}', None)"),)
         case ast.Call(func=ast.Name(id="next"), args=[_]) if name == "StopIteration":
             yield 0.2, "default", (Edit(site.end - 1, site.end - 1, ", None"),)
-        case ast.Call(func=ast.Name(id="max" | "min"), args=[argument], keywords=[]) if name == "ValueError":
-            if not isinstance(argument, ast.GeneratorExp):
-                for at, default in enumerate(("0", "None", "''")):
-                    yield 0.3 + 0.2 * at, "default", (Edit(site.end - 1, site.end - 1, f", default={default}"),)
+        case ast.Call(func=ast.Name(id="max" | "min"), args=[ast.Name() | ast.Call() | ast.ListComp()], keywords=[]) if (
+            name == "ValueError"
+        ):
+            for at, default in enumerate(("0", "None", "''")):
+                yield 0.3 + 0.2 * at, "default", (Edit(site.end - 1, site.end - 1, f", default={default}"),)
         case ast.Call(func=ast.Attribute(attr="pop"), args=[_]) if name == "KeyError":
             yield 0.3, "default", (Edit(site.end - 1, site.end - 1, ", None"),)
         case ast.Call(func=ast.Attribute(attr="remove" | "index" | "rindex" as attribute, end_lineno=int())):
@@ -236,7 +251,7 @@ def _gentler(facts: Facts, site: Site, name: str) -> Iterator[Draft]:
 
 def _try(facts: Facts, statement: Statement, name: str) -> Iterator[Draft]:
     node, unit = statement.node, facts.unit
-    if not statement.whole or statement.is_elif or statement.blocks or statement.within is None or not hasattr(__import__("builtins"), name):
+    if not statement.whole or statement.is_elif or statement.blocks or statement.within is None or not hasattr(builtins, name):
         return
     if isinstance(node, ast.Raise | ast.Global | ast.Nonlocal) or node.lineno != node.end_lineno:
         return

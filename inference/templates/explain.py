@@ -15,8 +15,8 @@ LONGEST = 160
 
 @dataclass(frozen=True)
 class Change:
-    """``old`` and ``new``: the smallest whole expression or statement around the edits, before and after (``old`` is empty for an insertion,
-    ``new`` for a deletion); ``line`` of the original file; ``kind_sentence``: a clause whose subject is the patch."""
+    """``old`` and ``new``: the smallest whole expression or statement around the edits, before and after (``old`` is empty for an
+    insertion, ``new`` for a deletion); ``line`` of the original file; ``kind_sentence``: a clause whose subject is the patch."""
 
     old: str
     new: str
@@ -30,10 +30,8 @@ def describe(candidate: Candidate) -> Change:
     source = parse(text)
     start, end = _around(source, edits)
     old, new = text[start:end], _spliced(text, edits, start, end)
-    if "+" in candidate.template:
-        clauses = _pair(candidate, source)
-    else:
-        clauses = _clause(candidate.template, text, edits, _short(old), _short(new))
+    two = "+" in candidate.template
+    clauses = _pair(candidate, source) if two else _clause(candidate.template, text, edits, _short(old), _short(new))
     return Change(old.strip("\r\n"), new.strip("\r\n"), candidate.template, candidate.line, clauses)
 
 
@@ -44,7 +42,11 @@ def _pair(candidate: Candidate, source: Source) -> str:
     for template, part in ((one, edits[:1]), (other, edits[1:])) if len(edits) == 2 else ((candidate.template, edits),):
         start, end = _around(source, part)
         old, new = source.text[start:end], _spliced(source.text, part, start, end)
-        clauses.append(_clause(template, source.text, part, _short(old), _short(new)) if len(edits) == 2 else f"replaces {_short(old)} with {_short(new)}")
+        clauses.append(
+            _clause(template, source.text, part, _short(old), _short(new))
+            if len(edits) == 2
+            else f"replaces {_short(old)} with {_short(new)}"
+        )
     return " and ".join(clauses)
 
 
@@ -89,7 +91,11 @@ def _clause(template: str, text: str, edits: tuple[Edit, ...], old: str, new: st
             return _added(template, inserted, after)
         case "condition":
             found = re.match(r"if (.*):\s*$", inserted.strip(), re.DOTALL)
-            return f"runs {_short(text[edits[0].start :].splitlines()[0])} only when `{found.group(1)}`" if found else f"puts {old} under a condition"
+            return (
+                f"runs {_short(text[edits[0].start :].splitlines()[0])} only when `{found.group(1)}`"
+                if found
+                else f"puts {old} under a condition"
+            )
         case "strengthen":
             return f"tightens the condition {before} to {after}"
         case "weaken":
@@ -100,7 +106,17 @@ def _clause(template: str, text: str, edits: tuple[Edit, ...], old: str, new: st
             return f"drops a part of the condition: {new} instead of {old}"
         case "constant" | "flip-boolean" | "string" | "empty-container" | "regular-expression" | "format" | "near-key":
             return f"uses the value {after} instead of {before}"
-        case "name" | "near-name" | "attribute" | "near-attribute" | "assignment-target" | "builtin" | "method" | "constant-to-name" | "name-to-constant":
+        case (
+            "name"
+            | "near-name"
+            | "attribute"
+            | "near-attribute"
+            | "assignment-target"
+            | "builtin"
+            | "method"
+            | "constant-to-name"
+            | "name-to-constant"
+        ):
             return f"uses {after} where {before} stood"
         case "missing-self":
             return f"adds {after}"
@@ -114,14 +130,26 @@ def _clause(template: str, text: str, edits: tuple[Edit, ...], old: str, new: st
             level = "out of" if template == "move-out" else "into"
             moved = min((edit.new for edit in edits if edit.new.strip() not in ("", "pass")), key=len, default=inserted)
             return f"moves {_short(moved)} {level} the block beside it"
-        case "unwrap" | "drop-operand" | "drop-index" | "drop-comparison" | "drop-sign" | "drop-call" | "drop-attribute" | "drop-branch" | "drop-lambda":
+        case (
+            "unwrap"
+            | "drop-operand"
+            | "drop-index"
+            | "drop-comparison"
+            | "drop-sign"
+            | "drop-call"
+            | "drop-attribute"
+            | "drop-branch"
+            | "drop-lambda"
+        ):
             return f"uses {after if len(edits) == 1 and edits[0].new else new} alone instead of {before if edits[0].new else old}"
         case "drop-argument":
             return f"leaves out an argument: {new} instead of {old}"
         case "add-argument" | "flag":
             return f"passes an argument more: {new} instead of {old}"
         case "wrap" | "cast" | "arithmetic" | "append-text" | "step" | "conditional" | "default" | "slice" | "index" | "index-to-slice":
-            return f"computes {after if edits[0].end > edits[0].start else new} instead of {before if edits[0].end > edits[0].start else old}"
+            return (
+                f"computes {after if edits[0].end > edits[0].start else new} instead of {before if edits[0].end > edits[0].start else old}"
+            )
         case "mutable-default":
             return "makes the default value anew at each call instead of sharing one between calls"
         case "try":
@@ -137,7 +165,9 @@ def _added(template: str, inserted: str, after: str) -> str:
     words = " ".join(inserted.split())
     guard = re.match(r"(?:el)?if (.*?): (return|raise|continue|break)\b ?(.*)$", words)
     if guard:
-        verb = {"return": "returns", "raise": "raises", "continue": "goes on with the next item", "break": "leaves the loop"}[guard.group(2)]
+        verb = {"return": "returns", "raise": "raises", "continue": "goes on with the next item", "break": "leaves the loop"}[
+            guard.group(2)
+        ]
         return f"adds a guard that {verb}{f' `{guard.group(3)}`' if guard.group(3) else ''} when `{guard.group(1)}`"
     assign = re.match(r"(?:el)?if (.*?): (.*)$", words)
     if assign:

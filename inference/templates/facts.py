@@ -17,18 +17,18 @@ STRING_METHODS = frozenset(
     "startswith endswith isdigit isalpha isupper islower encode split".split()
 )
 METHOD_KINDS = (
-    {name: "str" for name in STRING_METHODS}
+    dict.fromkeys(STRING_METHODS, "str")
     | {"append": "list", "extend": "list", "sort": "list", "insert": "list"}
     | {"items": "dict", "keys": "dict", "values": "dict", "get": "dict", "setdefault": "dict"}
     | {"add": "set", "discard": "set", "union": "set", "difference": "set", "intersection": "set"}
 )
 RESULT_KINDS = (
-    {name: "str" for name in "lower upper strip lstrip rstrip title capitalize replace join format swapcase zfill".split()}
+    dict.fromkeys("lower upper strip lstrip rstrip title capitalize replace join format swapcase zfill".split(), "str")
     | {"split": "list", "splitlines": "list", "startswith": "bool", "endswith": "bool", "isdigit": "bool", "isalpha": "bool"}
     | {"count": "num", "index": "num", "find": "num", "rfind": "num", "items": "view", "keys": "view", "values": "view"}
 )
 CALL_KINDS = (
-    {name: "num" for name in NUMBER_CALLS}
+    dict.fromkeys(NUMBER_CALLS, "num")
     | {"str": "str", "repr": "str", "chr": "str", "bin": "str", "hex": "str", "input": "str", "list": "list", "sorted": "list"}
     | {"dict": "dict", "set": "set", "frozenset": "set", "tuple": "tuple", "bool": "bool", "any": "bool", "all": "bool"}
     | {"isinstance": "bool", "hasattr": "bool", "callable": "bool", "range": "range", "enumerate": "iter", "zip": "iter", "map": "iter"}
@@ -59,6 +59,7 @@ class Facts:
         self.literals: Counter[str] = Counter()
         self.attributes: dict[str, Counter[str]] = {}
         self.modules: set[str] = set()
+        self.idle: set[str] = set()  # parameters that nothing reads: what is missing probably needs them
         self._bind()
         self._use()
         self._collect()
@@ -171,7 +172,15 @@ class Facts:
     def _annotate(self, name: str, annotation: ast.expr) -> None:
         match annotation:
             case ast.Subscript(value=ast.Name(id=word)) | ast.Name(id=word):
-                kind = {"int": "num", "float": "num", "Sequence": "seq", "Dict": "dict", "List": "list", "Mapping": "dict", "Callable": "func"}
+                kind = {
+                    "int": "num",
+                    "float": "num",
+                    "Sequence": "seq",
+                    "Dict": "dict",
+                    "List": "list",
+                    "Mapping": "dict",
+                    "Callable": "func",
+                }
                 self.names[name].kinds[kind.get(word, word if word in CALL_KINDS else "")] += 3
 
     def _globals(self) -> dict[str, Name]:
@@ -186,12 +195,17 @@ class Facts:
                             found[alias.asname or alias.name.split(".")[0]] = Name(rank=2)
                             if isinstance(node, ast.Import):
                                 self.modules.add(alias.asname or alias.name.split(".")[0])
-                case ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)], value=value)
+                    | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+                ):
                     found[name] = Name(rank=2)
                     found[name].kinds[self.kind(value)] += 2
         return found
 
     def _use(self) -> None:
+        read = {site.node.id for site in self.unit.sites if isinstance(site.node, ast.Name) and isinstance(site.node.ctx, ast.Load)}
+        self.idle = set(self.parameters) - read - {"self", "cls"}
         for site in self.unit.sites:
             node, parent = site.node, site.parent
             if not isinstance(node, ast.Name):
@@ -231,10 +245,19 @@ class Facts:
                 return "num"
             case ast.Call() if site.role == "func":
                 return "func"
-            case ast.BinOp(op=ast.Sub() | ast.Div() | ast.FloorDiv() | ast.Pow() | ast.Mod()) | ast.UnaryOp(op=ast.USub()):
+            case ast.BinOp(op=ast.Sub() | ast.Div() | ast.FloorDiv() | ast.Pow() | ast.Mod() | ast.BitXor() | ast.LShift() | ast.RShift()):
+                return "num"
+            case ast.UnaryOp(op=ast.USub()):
                 return "num"
             case ast.BinOp() | ast.Compare(ops=[ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE() | ast.Eq() | ast.NotEq()]):
-                return next((kind for side in ast.iter_child_nodes(parent) if isinstance(side, ast.expr) and side is not node and (kind := self.kind(side)) not in ("none", "bool")), "")  # noqa: E501
+                return next(
+                    (
+                        kind
+                        for side in ast.iter_child_nodes(parent)
+                        if isinstance(side, ast.expr) and side is not node and (kind := self.kind(side)) not in ("none", "bool")
+                    ),
+                    "",
+                )
             case ast.AugAssign(op=ast.Add() | ast.Sub() | ast.Mult()):
                 return self.kind(parent.value) or "num"
             case _:
@@ -271,6 +294,6 @@ class Facts:
         for statement in self.unit.statements:
             if isinstance(statement.node, ast.Return) and statement.node.value is not None:
                 words = self.unit.segment(statement.node.value)
-                if len(words) <= 60 and "\n" not in words and "\r" not in words:
+                if len(words) <= 60 and "\n" not in words and "\r" not in words and not {"await", "yield"} & set(words.split()):
                     found[words] += 1
         return [words for words, _ in found.most_common()]

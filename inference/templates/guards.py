@@ -10,11 +10,23 @@ from inference.edits import Edit
 from inference.templates.facts import Facts
 from inference.templates.layout import after, before, is_docstring, leaves, step_of
 from inference.templates.operators import Draft
+from inference.templates.snippets import simple_statements
+from inference.templates.terms import atoms
 from inference.templates.unit import Statement
-from inference.templates.wraps import atoms
 
-ATOMS, EXITS = 34, 9
-EMPTIES = {"num": ("0", "1", "-1"), "str": ("''",), "list": ("[]",), "bool": ("False", "True"), "dict": ("{}",), "set": ("set()",), "tuple": ("()",), "iter": ("[]",), "none": ("None",)}  # fmt: skip  # noqa: E501
+LIMIT = 2.7
+"""Cost of atom and exit together up to which a guard is tried."""
+EMPTIES = {
+    "num": ("0", "1", "-1"),
+    "str": ("''",),
+    "list": ("[]",),
+    "bool": ("False", "True"),
+    "dict": ("{}",),
+    "set": ("set()",),
+    "tuple": ("()",),
+    "iter": ("[]",),
+    "none": ("None",),
+}
 
 
 @lru_cache(maxsize=64)
@@ -91,16 +103,24 @@ def guards(facts: Facts, statement: Statement) -> Iterator[Draft]:
     place = 0.0 if first and statement.within is not None else 0.5
     if isinstance(statement.node, ast.Return):
         place = 0.3 if not first else 0.2
-    if isinstance(statement.node, ast.Pass | ast.Break | ast.Continue | ast.Import | ast.ImportFrom | ast.Global | ast.Nonlocal):
+    if isinstance(statement.node, ast.Break | ast.Continue | ast.Import | ast.ImportFrom | ast.Global | ast.Nonlocal):
         return
     ways, step = exits(facts, statement), step_of(facts)
-    for cost, text, _ in atoms(facts, statement)[:ATOMS]:
-        for more, way in ways[: EXITS + 8]:
-            if cost + more > 2.4:
+    start, _ = facts.unit.span(statement)
+    indent, end = statement.indent, facts.unit.source.line_end(start)
+    behind = None
+    if statement is statement.block[-1] and statement.loop and not leaves(statement):
+        behind = facts.unit.span(statement)[1]
+        if facts.unit.text[behind - 1] not in "\r\n":
+            behind = None
+    for cost, text, _ in atoms(facts, statement):
+        head = f"{indent}if {text}:{end}{indent}{step}"
+        for more, way in ways:
+            if cost + more > LIMIT:
                 break
-            edit = before(facts.unit, statement, f"if {text}:", f"{step}{way}")
-            if edit is not None:
-                yield 0.9 + cost + more + place, "guard", (edit,)
+            yield 0.9 + cost + more + place, "guard", (Edit(start, start, f"{head}{way}{end}"),)
+            if behind is not None and way != "continue":
+                yield 1.2 + cost + more, "guard", (Edit(behind, behind, f"{head}{way}{end}"),)
     yield from _defaults(facts, statement, step, place)
     yield from _wrapped(facts, statement, step)
 
@@ -131,8 +151,8 @@ def _wrapped(facts: Facts, statement: Statement, step: str) -> Iterator[Draft]:
         return
     end = unit.source.line_end(statement.start)
     weight = 0.4 if isinstance(node, ast.Return) and statement is statement.block[-1] else 0.0
-    for cost, text, _ in atoms(facts, statement)[:ATOMS]:
-        yield 1.2 + cost + weight, "condition", (Edit(statement.start, statement.start, f"if {text}:{end}{statement.indent}{step}"),)
+    for cost, text, _ in atoms(facts, statement):
+        yield 0.9 + cost + weight, "condition", (Edit(statement.start, statement.start, f"if {text}:{end}{statement.indent}{step}"),)
 
 
 def branches(facts: Facts, statement: Statement) -> Iterator[Draft]:
@@ -157,6 +177,12 @@ def branches(facts: Facts, statement: Statement) -> Iterator[Draft]:
                     yield 1.2 + cost, "insert-exit", (edit,)
     if isinstance(node, ast.If | ast.For | ast.While) and not node.orelse and statement.whole and statement.blocks:
         yield from _else(facts, statement, step)
+    elif (
+        isinstance(node, ast.If)
+        and node.orelse
+        and not (isinstance(node.orelse[0], ast.If) and unit.segment(node.orelse[0]).startswith("elif"))
+    ):
+        yield from _elif(facts, statement)
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node is unit.node:
         yield from _mutable(facts, node, step)
 
@@ -185,6 +211,8 @@ def _else(facts: Facts, statement: Statement, step: str) -> Iterator[Draft]:
                 lines += [(1.2, f"{name} += 1"), (1.4, f"{name} -= 1"), (1.5, f"{name} = 0")]
             elif facts.names[name].kind == "list":
                 lines.append((1.9, f"{name} = []"))
+        lines += _containers(facts, statement)
+        lines += [(1.0, text) for text, _, _ in simple_statements(facts)[:16] if statement.loop or text not in ("break", "continue")]
         for cost, line in lines:
             yield 1.2 + cost, "else-branch", (put("else:", line),)
         ways = [(cost, way) for cost, way in exits(facts, statement)[:7] if cost < 1.2]
@@ -194,6 +222,30 @@ def _else(facts: Facts, statement: Statement, step: str) -> Iterator[Draft]:
     else:
         for cost, way in [item for item in exits(facts, statement)[:6] if item[1].startswith(("return", "raise"))]:
             yield 2.2 + cost, "else-branch", (put("else:", way),)
+
+
+def _containers(facts: Facts, statement: Statement) -> list[tuple[float, str]]:
+    """A value put into a collection."""
+    found: list[tuple[float, str]] = []
+    values = facts.values(statement)[:6]
+    for name in values:
+        method = {"list": "append", "set": "add"}.get(facts.names[name].kind)
+        if method:
+            found += [
+                (1.0, f"{name}.{method}({other})") for other in values if other != name and facts.names[other].kind not in ("list", "set")
+            ]
+    return found
+
+
+def _elif(facts: Facts, statement: Statement) -> Iterator[Draft]:
+    """An else branch that gets a condition."""
+    node, unit = statement.node, facts.unit
+    assert isinstance(node, ast.If)
+    first = unit.source.span(node.orelse[0])[0]
+    found = unit.source.gap_token(unit.source.span(node.body[-1])[1], first, "else")
+    if found is not None:
+        for cost, text, _ in atoms(facts, statement.blocks[-1][0]):
+            yield 1.0 + cost, "elif-branch", (Edit(*found, f"elif {text}"),)
 
 
 def _variants(facts: Facts, node: ast.Assign | ast.AugAssign) -> list[tuple[str, float]]:

@@ -20,25 +20,50 @@ TYPES: dict[str, type] = {
     "str": str, "list": list, "dict": dict, "set": set, "tuple": tuple, "int": int, "float": float, "bytes": bytes, "frozenset": frozenset,
     "bytearray": bytearray, "complex": complex, "generator": type(_ for _ in ()),
 }  # fmt: skip
-RENAMED = {
-    "has_key": "__contains__", "iteritems": "items", "itervalues": "values", "iterkeys": "keys", "next": "__next__", "clock": "perf_counter",
-    "getargspec": "getfullargspec", "letters": "ascii_letters", "lowercase": "ascii_lowercase", "uppercase": "ascii_uppercase", "isAlive": "is_alive",
-    "izip": "zip", "imap": "map", "ifilter": "filter", "tostring": "tobytes", "fromstring": "frombytes", "encodestring": "encodebytes",
-    "decodestring": "decodebytes", "maxint": "maxsize", "unicode": "str", "xrange": "range", "raw_input": "input", "basestring": "str", "long": "int",
-    "unichr": "chr", "reduce": "functools.reduce", "warn": "warning", "izip_longest": "zip_longest", "getcwdu": "getcwd", "add": "append",
-    "push": "append", "length": "__len__", "size": "__len__", "contains": "__contains__", "trim": "strip", "toLowerCase": "lower", "append": "add",
-}  # fmt: skip
-ABSTRACT = frozenset("Mapping MutableMapping Iterable Iterator Callable Sequence MutableSequence Set MutableSet Hashable Container Sized Generator".split())
+RENAMED = dict(
+    pair.split(":")
+    for pair in (
+        "iteritems:items itervalues:values iterkeys:keys clock:perf_counter getargspec:getfullargspec letters:ascii_letters "
+        "lowercase:ascii_lowercase uppercase:ascii_uppercase isAlive:is_alive izip:zip imap:map ifilter:filter "
+        "tostring:tobytes fromstring:frombytes encodestring:encodebytes decodestring:decodebytes maxint:maxsize unicode:str "
+        "xrange:range raw_input:input basestring:str long:int unichr:chr reduce:functools.reduce warn:warning "
+        "izip_longest:zip_longest getcwdu:getcwd add:append push:append trim:strip toLowerCase:lower append:add next:__next__"
+    ).split()
+)
+"""Names of other versions and other languages."""
+ABSTRACT = frozenset(
+    "Mapping MutableMapping Iterable Iterator Callable Sequence MutableSequence Set MutableSet Hashable Container Sized Generator".split()
+)
 EXPORTS = {
-    "collections": "defaultdict Counter OrderedDict deque namedtuple ChainMap", "functools": "reduce partial wraps lru_cache cached_property total_ordering cmp_to_key",
-    "itertools": "chain combinations permutations product groupby accumulate count cycle repeat islice zip_longest takewhile dropwhile starmap",
-    "math": "sqrt floor ceil pi gcd log factorial isclose inf sin cos exp hypot comb prod", "typing": "List Dict Set Tuple Optional Union Any Callable Iterable Iterator Sequence Mapping TypeVar Generic",
-    "datetime": "datetime timedelta date timezone", "pathlib": "Path PurePath", "dataclasses": "dataclass field asdict replace", "enum": "Enum IntEnum auto",
-    "decimal": "Decimal", "fractions": "Fraction", "copy": "deepcopy", "contextlib": "contextmanager suppress", "collections.abc": " ".join(sorted(ABSTRACT)),
-    "operator": "itemgetter attrgetter mul add", "heapq": "heappush heappop heapify nlargest nsmallest", "bisect": "bisect_left bisect_right insort", "abc": "ABC abstractmethod",
-    "string": "ascii_letters ascii_lowercase digits punctuation", "random": "randint choice shuffle", "json": "dumps loads", "time": "sleep perf_counter", "io": "StringIO BytesIO",
-    "uuid": "uuid4", "urllib.parse": "urlparse urljoin quote unquote urlencode parse_qs", "textwrap": "dedent", "statistics": "mean median mode stdev",
-}  # fmt: skip  # noqa: E501
+    "collections": "defaultdict Counter OrderedDict deque namedtuple ChainMap",
+    "functools": "reduce partial wraps lru_cache cached_property total_ordering cmp_to_key",
+    "itertools": "chain combinations permutations product groupby accumulate count "
+    "cycle repeat islice zip_longest takewhile dropwhile starmap",
+    "math": "sqrt floor ceil pi gcd log factorial isclose inf sin cos exp hypot comb prod",
+    "typing": "List Dict Set Tuple Optional Union Any Callable Iterable Iterator Sequence Mapping TypeVar Generic",
+    "datetime": "datetime timedelta date timezone",
+    "pathlib": "Path PurePath",
+    "dataclasses": "dataclass field asdict replace",
+    "enum": "Enum IntEnum auto",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+    "copy": "deepcopy",
+    "contextlib": "contextmanager suppress",
+    "collections.abc": " ".join(sorted(ABSTRACT)),
+    "operator": "itemgetter attrgetter mul add",
+    "heapq": "heappush heappop heapify nlargest nsmallest",
+    "bisect": "bisect_left bisect_right insort",
+    "abc": "ABC abstractmethod",
+    "string": "ascii_letters ascii_lowercase digits punctuation",
+    "random": "randint choice shuffle",
+    "json": "dumps loads",
+    "time": "sleep perf_counter",
+    "io": "StringIO BytesIO",
+    "uuid": "uuid4",
+    "urllib.parse": "urlparse urljoin quote unquote urlencode parse_qs",
+    "textwrap": "dedent",
+    "statistics": "mean median mode stdev",
+}
 HOME = {name: module for module, names in EXPORTS.items() for name in names.split()}
 
 
@@ -60,7 +85,7 @@ def _undefined(facts: Facts, missing: str, statements: list[Statement], exceptio
     known = {name for name, about in facts.names.items() if about.rank < 3} | {name for name in dir(builtins) if not name.startswith("_")}
     known |= {name for site in unit.sites for name in site.bound}
     close = get_close_matches(missing, sorted(known - {missing}), n=6, cutoff=0.5)
-    renamed = [RENAMED[missing]] if missing in RENAMED and not RENAMED[missing].startswith("__") else []
+    renamed = [RENAMED[missing]] if missing in RENAMED else []
     for statement in statements:
         for site in statement.sites:
             if isinstance(site.node, ast.Name) and site.node.id == missing:
@@ -70,7 +95,8 @@ def _undefined(facts: Facts, missing: str, statements: list[Statement], exceptio
                     yield 0.1, "missing-self", (unit.splice(site.start, site.start, "self."),)
                 if unit.owner is not None:
                     yield 0.8, "missing-self", (unit.splice(site.start, site.start, f"{unit.owner.name}."),)
-                yield 1.2, "quote", (unit.splice(site.start, site.end, f"'{missing}'"),)
+                if isinstance(site.node.ctx, ast.Load) and isinstance(site.parent, ast.Call | ast.Subscript) and site.role != "func":
+                    yield 1.2, "quote", (unit.splice(site.start, site.end, f"'{missing}'"),)
     yield from _import_lines(facts, missing)
     body = [one for one in unit.statements if one.parent is not None and one.parent.node is unit.node and not is_docstring(one)]
     places = [*body[:1], *(one for one in body if isinstance(one.node, ast.For | ast.While | ast.If | ast.Try) and one is not body[0])][:4]
@@ -85,7 +111,10 @@ def _undefined(facts: Facts, missing: str, statements: list[Statement], exceptio
     if exception == "UnboundLocalError" and body:
         for word in ("global", "nonlocal"):
             edit = before(unit, body[0], f"{word} {missing}")
-            outer = any(isinstance(node, ast.Assign) and missing in {target.id for target in node.targets if isinstance(target, ast.Name)} for node in unit.source.tree.body)
+            outer = any(
+                isinstance(node, ast.Assign) and missing in {target.id for target in node.targets if isinstance(target, ast.Name)}
+                for node in unit.source.tree.body
+            )
             if edit is not None and outer and word == "global":
                 yield 0.2, "global", (edit,)
 
@@ -125,7 +154,13 @@ def _attributes(facts: Facts, quoted: list[str], statements: list[Statement]) ->
     for node in ast.walk(facts.unit.source.tree):
         if isinstance(node, ast.ClassDef) and node.name == owner:
             known |= {member.name for member in node.body if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef)}
-            known |= {inner.attr for inner in ast.walk(node) if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name) and inner.value.id == "self"}
+            known |= {
+                inner.attr
+                for inner in ast.walk(node)
+                if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name) and inner.value.id == "self"
+            }
+    if owner == "NoneType":
+        return
     if not known:
         known = {name for names in facts.attributes.values() for name in names}
     siblings = [name for name, _ in METHOD_SIBLINGS.get(missing, ()) if owner not in TYPES or name in known]
@@ -154,9 +189,16 @@ def _imports(facts: Facts, missing: str) -> Iterator[Draft]:
                         for home in close:
                             yield 0.2, "import", (Edit(at, at + len(node.module), home),)
                     other = RENAMED.get(missing)
-                    names = [*([other] if other and other.isidentifier() else []), *get_close_matches(missing, sorted(HOME), n=3)]
+                    names = [
+                        *([other] if other and other.isidentifier() else []),
+                        *get_close_matches(missing, sorted(set(HOME) - {missing}), n=3),
+                    ]
                     for place, new in enumerate(names):
-                        yield 0.5 + 0.2 * place, "import", (Edit(start, start + len(missing), f"{new} as {missing}" if alias.asname is None else new),)
+                        yield (
+                            0.5 + 0.2 * place,
+                            "import",
+                            (Edit(start, start + len(missing), f"{new} as {missing}" if alias.asname is None else new),),
+                        )
             if node.module is not None and node.module.split(".")[0] == missing.split(".")[0] and node.level == 0:
                 at = source.text.find(node.module, source.span(node)[0] + 4)
                 yield 0.4, "import", (Edit(at, at, "."),)
@@ -165,7 +207,11 @@ def _imports(facts: Facts, missing: str) -> Iterator[Draft]:
                 if isinstance(node, ast.Import) and alias.name == missing:
                     start, _ = source.span(alias)
                     for place, new in enumerate(get_close_matches(missing, sorted(sys.stdlib_module_names), n=3, cutoff=0.7)):
-                        yield 0.3 + 0.2 * place, "import", (Edit(start, start + len(missing), f"{new} as {missing}" if alias.asname is None else new),)
+                        yield (
+                            0.3 + 0.2 * place,
+                            "import",
+                            (Edit(start, start + len(missing), f"{new} as {missing}" if alias.asname is None else new),),
+                        )
 
 
 def _keys(facts: Facts, message: str, statements: list[Statement]) -> Iterator[Draft]:
@@ -184,7 +230,11 @@ def _keys(facts: Facts, message: str, statements: list[Statement]) -> Iterator[D
             value = facts.unit.segment(node.value)
             for at, default in enumerate(("0", "[]", "''")):
                 if "\n" not in target + value and "\r" not in target + value:
-                    yield 0.3 + 0.2 * at, "default", (Edit(statement.start, statement.end, f"{target} = {base}.get({key}, {default}) + ({value})"),)
+                    yield (
+                        0.3 + 0.2 * at,
+                        "default",
+                        (Edit(statement.start, statement.end, f"{target} = {base}.get({key}, {default}) + ({value})"),),
+                    )
         if isinstance(node, ast.Delete) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Subscript):
             base, key = facts.unit.segment(node.targets[0].value), facts.unit.segment(node.targets[0].slice)
             yield 0.3, "default", (Edit(statement.start, statement.end, f"{base}.pop({key}, None)"),)
@@ -194,7 +244,13 @@ def _module_strings(facts: Facts) -> set[str]:
     source = facts.unit.source
     found = set()
     for node in ast.walk(source.tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 40 and node.lineno == node.end_lineno and node.value.isprintable():
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and len(node.value) < 40
+            and node.lineno == node.end_lineno
+            and node.value.isprintable()
+        ):
             found.add(repr(node.value))
     return found
 
@@ -218,13 +274,19 @@ def wrong_arguments(facts: Facts, function: FunctionSource, statements: list[Sta
                 for at, value in enumerate([*ways, f"{name}=None", "None", f"{name}=0", f"{name}=[]", *facts.values(statement)[:4]]):
                     yield 0.4 + 0.15 * at, "add-argument", (Edit(close, close, lead + value),)
             for keyword in site.node.keywords if unexpected else ():
-                if unexpected and keyword.arg == unexpected.group(1):
+                if unexpected and keyword.arg is not None and keyword.arg == unexpected.group(1):
                     start, _ = unit.source.span(keyword)
                     definition = site.node.func.id if isinstance(site.node.func, ast.Name) else getattr(site.node.func, "attr", "")
-                    names = [argument.arg for node in ast.walk(unit.source.tree) if isinstance(node, ast.FunctionDef) and node.name in (definition, "__init__") for argument in node.args.args]
+                    names = _parameters(unit.source.tree, definition)
                     for at, new in enumerate(get_close_matches(keyword.arg, names, n=3, cutoff=0.3)):
                         yield 0.3 + 0.2 * at, "near-name", (Edit(start, start + len(keyword.arg), new),)
     node = unit.node
     if node is not None and unit.owner is not None and "positional argument" in function.message and "self" not in facts.parameters:
         at = unit.text.find("(", unit.source.span(node)[0]) + 1
         yield 0.5, "missing-self", (Edit(at, at, "self, " if node.args.args else "self"),)
+
+
+def _parameters(tree: ast.Module, name: str) -> list[str]:
+    """Parameters of a function or of any class's constructor in the file."""
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name in (name, "__init__")]
+    return [argument.arg for node in found for argument in node.args.args]

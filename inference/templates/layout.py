@@ -73,7 +73,7 @@ def removed(unit: Unit, statement: Statement) -> Edit | None:
 
 def before(unit: Unit, statement: Statement, *lines: str) -> Edit | None:
     """``lines`` put before a statement, at its indentation; None where it has no line of its own or must stay first."""
-    if not statement.whole or statement.is_elif or is_docstring(statement) or _future(statement):
+    if not statement.whole or statement.is_elif or is_docstring(statement) or leads(statement):
         return None
     start, _ = unit.span(statement)
     end = unit.source.line_end(start)
@@ -96,8 +96,10 @@ def is_docstring(statement: Statement) -> bool:
     return first and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _future(statement: Statement) -> bool:
-    return isinstance(statement.node, ast.ImportFrom) and statement.node.module == "__future__"
+def leads(statement: Statement) -> bool:
+    """Whether the statement must stay where it is, before the others."""
+    node = statement.node
+    return isinstance(node, ast.Global | ast.Nonlocal) or isinstance(node, ast.ImportFrom) and node.module == "__future__"
 
 
 def inner(statement: Statement) -> Iterator[Statement]:

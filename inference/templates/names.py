@@ -7,6 +7,7 @@ import builtins
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from functools import lru_cache
+from itertools import pairwise
 
 from inference.templates.facts import SEQUENCES, SIZED, Facts
 from inference.templates.operators import Draft
@@ -27,12 +28,16 @@ def names(facts: Facts, site: Site) -> Iterator[Draft]:
             yield from _siblings(facts, site, site.node, 1.6)
         case ast.Tuple(elts=[_, _, *_]):
             elements = site.node.elts
-            for left, right in zip(elements, elements[1:], strict=False):
+            for left, right in pairwise(elements):
                 if not isinstance(left, ast.Starred) and not isinstance(right, ast.Starred):
                     (start, end), (then, until) = facts.unit.source.span(left), facts.unit.source.span(right)
-                    yield 1.3, "swap-elements", (
-                        facts.unit.splice(start, end, facts.unit.text[then:until]),
-                        facts.unit.splice(then, until, facts.unit.text[start:end]),
+                    yield (
+                        1.3,
+                        "swap-elements",
+                        (
+                            facts.unit.splice(start, end, facts.unit.text[then:until]),
+                            facts.unit.splice(then, until, facts.unit.text[start:end]),
+                        ),
                     )
 
 
@@ -68,12 +73,14 @@ def _name(facts: Facts, site: Site, node: ast.Name) -> Iterator[Draft]:
         other = facts.names.get(name)
         if other is not None and called and not other.called and other.kind != "func":
             continue
-        if other is not None and not called and other.rank and (other.called or name in facts.modules) and other.rank >= (about.rank if about else 3):
-            if not (about and about.called):
-                penalty += 2.0
+        thing = other is not None and other.rank > 0 and (other.called or name in facts.modules)
+        if thing and not called and not (about and about.called) and other is not None and other.rank >= (about.rank if about else 3):
+            penalty += 2.0
         cost = 0.9 + penalty + (0.0 if other is None else agreement(kind, other.kind))
         if about is None and old not in dir(builtins):
             cost = 0.2 + penalty
+        if name in facts.idle:
+            cost -= 0.4
         likeness = close(old, name)
         cost -= 0.5 * likeness if likeness > 0.5 else 0.0
         ranked.append((cost + (1.5 if receiver and name not in facts.parameters else 0.0), name))
@@ -82,12 +89,16 @@ def _name(facts: Facts, site: Site, node: ast.Name) -> Iterator[Draft]:
         ranked = [(cost - 0.2, name) for cost, name in ranked]
     for cost, name in ranked[:LIMIT]:
         yield cost, "name", (unit.splice(site.start, site.end, name),)
-    if not called and not receiver and isinstance(site.parent, ast.Call | ast.Return | ast.Assign | ast.BinOp | ast.Compare | ast.AugAssign):
+    if (
+        not called
+        and not receiver
+        and isinstance(site.parent, ast.Call | ast.Return | ast.Assign | ast.BinOp | ast.Compare | ast.AugAssign)
+    ):
         for literal, count in list(facts.literals.items())[:6]:
             if kind == "num" and literal[0].isdigit():
                 yield 2.8 - min(count, 3) * 0.1, "name-to-constant", (unit.splice(site.start, site.end, literal),)
         if kind == "num":
-            for literal in ("1", "0"):
+            for literal in ("1", "0", "2", "10"):
                 yield 2.9, "name-to-constant", (unit.splice(site.start, site.end, literal),)
     if old in facts.attributes.get("self", ()) and "self" in facts.parameters and (about is None or about.rank):
         yield 0.5, "missing-self", (unit.splice(site.start, site.start, "self."),)
@@ -112,7 +123,7 @@ def _siblings(facts: Facts, site: Site, node: ast.Attribute, cost: float) -> Ite
     """Other attributes that the class or file uses of the same receiver."""
     if not isinstance(node.value, ast.Name):
         return
-    seen = facts.attributes.get(node.value.id, {})
+    seen: dict[str, int] = dict(facts.attributes.get(node.value.id, {}))
     start = site.end - len(node.attr)
     if facts.unit.text[start : site.end] != node.attr:
         return

@@ -198,12 +198,19 @@ def _step(facts: Facts, site: Site) -> Iterator[Draft]:
             cost = 0.9
         case ast.Return() | ast.Assign() | ast.Compare() | ast.Call() | ast.BinOp() | ast.IfExp() if kind == "num" and site.role != "func":
             cost = 1.4 if not isinstance(parent, ast.BinOp) else 2.2
-        case ast.Return() | ast.Call() | ast.Compare() if kind == "" and isinstance(node, ast.Name | ast.Call | ast.Subscript) and site.role != "func":
+        case ast.Return() | ast.Call() | ast.Compare() if (
+            kind == "" and isinstance(node, ast.Name | ast.Call | ast.Subscript) and site.role != "func"
+        ):
             cost = 2.8
         case _:
             return
     words, strength = unit.words(site), unit.strength(site)
-    if isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant) and node.right.value == 1 and isinstance(node.op, ast.Add | ast.Sub):
+    if (
+        isinstance(node, ast.BinOp)
+        and isinstance(node.right, ast.Constant)
+        and node.right.value == 1
+        and isinstance(node.op, ast.Add | ast.Sub)
+    ):
         cost += 1.0
     for sign, more in (("+", 0.0), ("-", 0.1)):
         yield cost + more, "step", (unit.put(site, f"{fit(words, strength, ARITH)} {sign} 1", ARITH),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 
 from inference.edits import Candidate, Edit, FunctionSource
 from inference.templates.space import Space, edited, seen_before
@@ -47,9 +47,9 @@ def combine(seeds: Sequence[Candidate], function: FunctionSource) -> Iterator[Ca
 def joined(one: tuple[Edit, ...], other: tuple[Edit, ...]) -> tuple[Edit, ...] | None:
     """The edits of two candidates in order; None where they overlap or touch."""
     edits = tuple(sorted((*one, *other)))
-    if any(left.end >= right.start for left, right in zip(edits, edits[1:], strict=False) if (left in one) != (right in one)):
+    if any(left.end >= right.start for left, right in pairwise(edits) if (left in one) != (right in one)):
         return None
-    return edits if all(left.end <= right.start for left, right in zip(edits, edits[1:], strict=False)) else None
+    return edits if all(left.end <= right.start for left, right in pairwise(edits)) else None
 
 
 def _within(space: Space) -> Iterator[tuple[Candidate, Candidate]]:

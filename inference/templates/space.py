@@ -7,22 +7,22 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from inference.edits import Candidate, Edit, FunctionSource
-from inference.templates import calls, constants, donors, exceptions, guards, names, operators, statements, wraps
+from inference.templates import calls, constants, donors, exceptions, guards, names, operators, snippets, statements, wraps
 from inference.templates.facts import Facts
 from inference.templates.operators import Draft
 from inference.templates.unit import Site, Statement, Unit, parse
 
-CHUNK = 60
-"""Statements ordered together; of longer units the most suspicious ones come first."""
+CHUNK = {1: 60, 2: 60, 3: 24}
+"""Statements ordered together in each bucket; of longer units the most suspicious ones come first."""
 SITE_FAMILIES: dict[int, tuple[Callable[[Facts, Site], Iterator[Draft]], ...]] = {
     1: (operators.operators, constants.constants, names.names, calls.calls),
     2: (wraps.wraps,),
     3: (donors.donors,),
 }
 STATEMENT_FAMILIES: dict[int, tuple[Callable[[Facts, Statement], Iterator[Draft]], ...]] = {
-    1: (operators.assignments, calls.control),
-    2: (statements.statements, donors.insertions),
-    3: (guards.guards, guards.branches, donors.copies, names.targets),
+    1: (operators.assignments, calls.control, snippets.results_missing),
+    2: (statements.statements, snippets.first_values, snippets.insertions),
+    3: (guards.guards, guards.branches, snippets.copies, names.targets),
 }
 
 
@@ -40,7 +40,7 @@ class Space:
             found = [(draft[0], self.facts.unit.source.line_of(draft[2][0].start), at, draft) for at, draft in enumerate(hints)]
             yield from ((cost, line, draft) for cost, line, _, draft in sorted(found, key=lambda item: (item[0], item[2])))
             return
-        for chunk in self._chunks():
+        for chunk in self._chunks(CHUNK[bucket]):
             ranked: list[tuple[float, int, int, Draft]] = []
             for statement in chunk:
                 for draft in self._of(statement, bucket):
@@ -62,13 +62,13 @@ class Space:
                 return 2.0 * (1.0 - function.suspicion.get(line, 0.0) / most)
         return 0.0 if not function.lines or line in function.lines else 2.0
 
-    def _chunks(self) -> Iterator[list[Statement]]:
+    def _chunks(self, size: int) -> Iterator[list[Statement]]:
         statements = self.facts.unit.statements
-        if len(statements) > CHUNK:
+        if len(statements) > size:
             line_of = self.facts.unit.source.line_of
             statements = sorted(statements, key=lambda statement: self.distance(line_of(statement.start)))
-        for at in range(0, len(statements), CHUNK):
-            yield statements[at : at + CHUNK]
+        for at in range(0, len(statements), size):
+            yield statements[at : at + size]
 
     def _of(self, statement: Statement, bucket: int) -> Iterator[Draft]:
         for site in statement.sites:
@@ -128,5 +128,3 @@ def seen_before(space: Space, bucket: int) -> set[int]:
         for _ in space.candidates(earlier, seen):
             pass
     return seen
-
-

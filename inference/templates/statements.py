@@ -7,19 +7,20 @@ from collections.abc import Iterator
 
 from inference.edits import Edit
 from inference.templates.facts import Facts
-from inference.templates.layout import indented, inner, is_docstring, lines_of, removed
+from inference.templates.layout import indented, inner, is_docstring, leads, leaves, lines_of, removed
 from inference.templates.operators import Draft
-from inference.templates.unit import Statement
+from inference.templates.unit import Statement, Unit
 
 
 def statements(facts: Facts, statement: Statement) -> Iterator[Draft]:
     node = statement.node
-    if statement.block and not is_docstring(statement) and not statement.is_elif:
+    if statement.block and not is_docstring(statement) and not statement.is_elif and not leads(statement):
         if not isinstance(node, ast.Pass | ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             edit = removed(facts.unit, statement)
             if edit is not None:
                 yield 1.2 + 0.4 * bool(statement.blocks) + 0.4 * isinstance(node, ast.Return), "delete-statement", (edit,)
         yield from _swap(facts, statement)
+        yield from _move(facts, statement)
         yield from _out(facts, statement)
         yield from _in(facts, statement)
     yield from _unwrap(facts, statement)
@@ -30,11 +31,43 @@ def _swap(facts: Facts, statement: Statement) -> Iterator[Draft]:
     if at + 1 >= len(statement.block):
         return
     other = statement.block[at + 1]
-    if not (statement.whole and other.whole) or isinstance(statement.node, ast.Return | ast.Raise | ast.Break | ast.Continue):
+    if not (statement.whole and other.whole):
         return
+    if leaves(statement):
+        # What stands behind is never run: this statement is in the wrong place.
+        last = statement.block[-1]
+        start, end = unit.span(statement)
+        _, until = unit.span(last)
+        if last.whole and at + 2 < len(statement.block):
+            yield 0.6, "move-statement", (Edit(start, end, ""), Edit(until, until, _ended(unit, until) + lines_of(unit, statement)))
     (start, end), (then, until) = unit.span(statement), unit.span(other)
-    cost = 1.3 if not isinstance(other.node, ast.Return | ast.Raise) else 2.2
+    cost = 0.6 if leaves(statement) else 2.2 if leaves(other) else 1.3
     yield cost, "swap-statements", (Edit(start, end, lines_of(unit, other)), Edit(then, until, lines_of(unit, statement)))
+
+
+def _move(facts: Facts, statement: Statement) -> Iterator[Draft]:
+    """Two places on or back."""
+    unit, block = facts.unit, statement.block
+    at = block.index(statement)
+    if not statement.whole or leaves(statement) or isinstance(statement.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return
+    start, end = unit.span(statement)
+    for place in range(at + 2, min(at + 4, len(block))):
+        if block[place].whole and not leaves(block[place]):
+            until = unit.span(block[place])[1]
+            yield (
+                1.9 + 0.2 * (place - at),
+                "move-statement",
+                (Edit(start, end, ""), Edit(until, until, _ended(unit, until) + lines_of(unit, statement))),
+            )
+    for place in range(max(0, at - 3), at - 1):
+        if block[place].whole and not is_docstring(block[place]):
+            ahead = unit.span(block[place])[0]
+            yield 1.9 + 0.2 * (at - place), "move-statement", (Edit(ahead, ahead, lines_of(unit, statement)), Edit(start, end, ""))
+
+
+def _ended(unit: Unit, at: int) -> str:
+    return "" if unit.text[at - 1 : at] in "\r\n" else unit.source.line_end(0)
 
 
 def _out(facts: Facts, statement: Statement) -> Iterator[Draft]:
@@ -64,7 +97,7 @@ def _out(facts: Facts, statement: Statement) -> Iterator[Draft]:
         if behind == end:
             yield cost, "move-out", (Edit(start, end, keep + moved),)
         elif behind > end:
-            yield cost, "move-out", (Edit(start, end, keep), Edit(behind, behind, moved))
+            yield cost, "move-out", (Edit(start, end, keep), Edit(behind, behind, _ended(unit, behind) + moved))
     if isinstance(node, ast.Assign | ast.AugAssign | ast.Expr) and not outer.is_elif and outer.whole:
         ahead, _ = unit.span(outer)
         cost = 1.3 if isinstance(parent.node, ast.For | ast.While) and isinstance(node, ast.Assign) else 2.2
@@ -91,7 +124,11 @@ def _in(facts: Facts, statement: Statement) -> Iterator[Draft]:
             place = last
     if at + 1 < len(statement.block):
         other = statement.block[at + 1]
-        if isinstance(other.node, ast.For | ast.While | ast.If | ast.With) and other.whole and isinstance(statement.node, ast.Assign | ast.AugAssign | ast.Expr):
+        if (
+            isinstance(other.node, ast.For | ast.While | ast.If | ast.With)
+            and other.whole
+            and isinstance(statement.node, ast.Assign | ast.AugAssign | ast.Expr)
+        ):
             first = other.blocks[0][0]
             moved = indented(unit, start, end, statement.indent, first.indent)
             if first.whole and moved is not None:

@@ -21,7 +21,7 @@ BINARY: dict[type[ast.operator], tuple[str, int]] = {
     ast.Mod: ("%", TERM), ast.MatMult: ("@", TERM), ast.Pow: ("**", POWER), ast.LShift: ("<<", SHIFT), ast.RShift: (">>", SHIFT),
     ast.BitOr: ("|", BIT_OR), ast.BitXor: ("^", BIT_XOR), ast.BitAnd: ("&", BIT_AND),
 }  # fmt: skip
-STRENGTH = {symbol: level for symbol, level in BINARY.values()}
+STRENGTH = dict(BINARY.values())
 COMPARISON: dict[type[ast.cmpop], str] = {
     ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
     ast.Is: "is", ast.IsNot: "is not", ast.In: "in", ast.NotIn: "not in",

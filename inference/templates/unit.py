@@ -13,6 +13,18 @@ from inference.templates.syntax import ATOM, BLANK_OR_COMMENT, TEST, Source, fit
 
 MODULE = "<module>"
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
+_GROUPING = (
+    ast.BinOp,
+    ast.BoolOp,
+    ast.UnaryOp,
+    ast.Compare,
+    ast.IfExp,
+    ast.Attribute,
+    ast.Subscript,
+    ast.Return,
+    ast.Assign,
+    ast.AugAssign,
+)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -52,6 +64,8 @@ class Site:
     quoted: tuple[int, int] | None
     """The f-string around it."""
     up: Site | None
+    bare: int = 18
+    """What the place would need without the pair of grouping brackets that stands close around it; above every strength without one."""
 
 
 class Unit:
@@ -83,6 +97,8 @@ class Unit:
 
     def put(self, site: Site, text: str, strength: int = ATOM) -> Edit:
         """The edit that replaces a whole site by ``text``, bracketed where its place asks for it."""
+        if strength >= site.bare and "\n" not in text and "\r" not in text and not (site.bare == ATOM and text.isdigit()):
+            return self.splice(site.start - 1, site.end + 1, text)
         return self.splice(site.start, site.end, fit(text, strength, site.need))
 
     def splice(self, start: int, end: int, text: str) -> Edit:
@@ -111,7 +127,9 @@ class Unit:
         indent = self.text[first:start]
         alone = indent.strip(" \t\f") == ""
         whole = alone and BLANK_OR_COMMENT.match(self.text, end) is not None
-        statement = Statement(node, start, end, indent if alone else "", whole, block, parent, loop, within, self.text.startswith("elif", start))
+        statement = Statement(
+            node, start, end, indent if alone else "", whole, block, parent, loop, within, self.text.startswith("elif", start)
+        )
         self.statements.append(statement)
         return statement
 
@@ -148,7 +166,9 @@ class Unit:
                 self._site(case.guard, case, "guard", statement, (), None, None)
             self._add_block(statement, case.body, loop=loop, within=within)
 
-    def _sites(self, parent: ast.AST, statement: Statement, bound: tuple[str, ...], quoted: tuple[int, int] | None, up: Site | None) -> None:
+    def _sites(
+        self, parent: ast.AST, statement: Statement, bound: tuple[str, ...], quoted: tuple[int, int] | None, up: Site | None
+    ) -> None:
         if isinstance(parent, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
             targets = [generator.target for generator in parent.generators]
             bound += tuple(node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
@@ -174,6 +194,8 @@ class Unit:
         site = Site(node, parent, role, start, end, need, statement, bound, quoted, up)
         if isinstance(node, ast.GeneratorExp) and isinstance(parent, ast.Call) and self.source.span(parent)[1] == end:
             site.start, site.end, site.need = start + 1, end - 1, 0
+        if need == 0 and isinstance(parent, _GROUPING) and self.text[start - 1] == "(" and self.text[end] == ")":
+            site.bare = needed(parent, role, node)
         if not isinstance(node, ast.FormattedValue):
             self.sites.append(site)
             statement.sites.append(site)
@@ -242,8 +264,6 @@ def _find(source: Source, function: FunctionSource) -> tuple[Definition, ast.Cla
         if name == function.qualname and _extent(source, node)[0] == function.start:
             return node, owner
     raise ValueError(f"{function.path} has no function {function.qualname!r} at character {function.start}: take it from functions().")
-
-
 
 
 __all__ = ["ATOM", "MODULE", "TEST", "Definition", "Site", "Statement", "Unit", "functions", "parse", "units"]

@@ -149,7 +149,7 @@ def dial(host, port):
 def through_proxy(target):
     host, port = os.environ["HTTPS_PROXY"].rsplit("/", 1)[1].split(":")
     with socket.create_connection((host, int(port)), 5) as s:
-        s.sendall(("CONNECT " + target + " HTTP/1.1\\r\\n\\r\\n").encode())
+        s.sendall(b"CONNECT " + target.encode() + b" HTTP/1.1" + END)
         answer = s.recv(100).decode()
     if not answer.startswith("HTTP/1.1 200"):
         raise ConnectionRefusedError(answer)
@@ -158,6 +158,7 @@ def write(path):
     with open(path, "w") as f:
         f.write("x")
     return "written"
+END = bytes([13, 10, 13, 10])  # written so because setuptools rewrites the escapes in a setup.py
 PORT = %(port)d
 for host in ("127.0.0.1", "169.254.169.254", "10.0.0.1", "198.51.100.7"):
     attempt("dial " + host, lambda: dial(host, PORT))
@@ -173,8 +174,9 @@ for path in (%(home)r + "/written", "/usr/written", "/etc/written", "/ledex/uv",
 attempt("see the caller", lambda: os.readlink("/proc/%(pid)d/cwd"))
 os.makedirs("/ledex-downloads/uv/poison", exist_ok=True)
 write("/ledex-downloads/uv/poison/mark")
-os.symlink("/etc/passwd", "escape")
-os.symlink("../../../outside", "upwards")
+for link, target in (("escape", "/etc/passwd"), ("upwards", "../../../outside")):
+    if not os.path.islink(link):
+        os.symlink(target, link)
 write("existing.txt")
 with open("attack.json", "w") as f:
     json.dump(result, f)
@@ -210,7 +212,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, runner: Runner, settings: 
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        index = next(f"{host}:{port}" for host, port in configured_indexes().hosts(settings))
+        index = next(f"{host}:{port}" for host, port in sorted(configured_indexes().hosts(settings), reverse=True))
         attack = ATTACK % {"port": service.getsockname()[1], "secret": str(home / "secret"), "home": str(home), "index": index,
                            "pid": os.getpid()}  # fmt: skip
         tree = write(tmp_path_factory.mktemp("hostile") / "tree", {"setup.py": attack, "existing.txt": "untouched"})
@@ -268,7 +270,7 @@ def other_builds(
     found = {}
     for repository, trust in (("example/victim", "fork"), ("example/hostile", "local")):
         tree = write(tmp_path_factory.mktemp("other") / "tree", {"module.py": ""})
-        setup = ("find /ledex-downloads /env -name mark -o -name poison > seen.txt",)
+        setup = ("find /ledex-downloads /env -name poison > seen.txt",)
         found[f"{repository} {trust}"] = build_environment(tree, runner, settings=settings, repository=repository, trust=trust, setup=setup)
     return found
 
@@ -289,7 +291,7 @@ def test_equal_builds_of_two_repositories_are_kept_apart(other_builds: dict[str,
 def test_a_project_without_dependency_files_gets_pytest_and_its_own_folder(other_builds: dict[str, Environment], runner: Runner) -> None:
     environment = other_builds["example/victim fork"]
     assert environment.notes[0] == "no dependency file: pytest only"
-    assert environment.variables["PYTHONPATH"] == "/work/tree"
+    assert environment.variables["PYTHONPATH"] == "/ledex/tree"
     assert python(runner, environment, "import pytest, coverage").ok
 
 
@@ -299,7 +301,7 @@ def test_a_project_without_dependency_files_gets_pytest_and_its_own_folder(other
 def test_a_missing_package_is_named_in_one_sentence_with_the_way_out(tmp_path: Path, runner: Runner, settings: SandboxSettings) -> None:
     tree = write(tmp_path / "tree", {"requirements.txt": "six==99.99.99\n"})
     with pytest.raises(EnvironmentFailed, match=r"dependencies: .*six.*--python") as caught:
-        build_environment(tree, runner, settings=settings, repository="example/missing")
+        build_environment(tree, runner, settings=settings, repository="example/missing", timeout=60)
     assert "\n" not in str(caught.value)
 
 
@@ -329,11 +331,21 @@ def test_an_index_with_a_password_is_refused() -> None:
 
 
 def test_pips_configuration_tells_the_hosts_and_the_environment_comes_first(tmp_path: Path) -> None:
-    (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://a.test/simple\nextra-index-url =\n  http://b.test:8080/x\n  file:///opt/y\n")
+    (tmp_path / "pip.conf").write_text("[global]\nindex-url = https://a.test/simple\nextra-index-url =\n  http://b.test:8080/x\n  file:///srv/y\n")
     found = configured_indexes({"PIP_INDEX_URL": "https://c.test/simple"}, (tmp_path / "pip.conf",))
     settings = SandboxSettings(extra_index_hosts=("d.test", "e.test:81"))
     assert found.hosts(settings) == {("c.test", 443), ("b.test", 8080), ("d.test", 443), ("e.test", 81)}
     assert configured_indexes({}, ()).hosts(SandboxSettings()) == {("pypi.org", 443), ("files.pythonhosted.org", 443)}
+
+
+def test_settings_are_read_from_variables_with_commas_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEDEX_SANDBOX_EXTRA_INDEX_HOSTS", "a.test, b.test:8080")
+    monkeypatch.setenv("LEDEX_SANDBOX_ALLOWED_PRIVATE_INDEXES", "10.0.0.5")
+    settings = SandboxSettings()
+    assert (settings.extra_index_hosts, settings.allowed_private_indexes) == (("a.test", "b.test:8080"), ("10.0.0.5",))
+    monkeypatch.setenv("LEDEX_SANDBOX_EXTRA_INDEX_HOSTS", "https://a.test/simple")
+    with pytest.raises(ValueError, match=r"pypi\.example\.org:8080"):
+        SandboxSettings()
 
 
 # Existing interpreters

@@ -105,6 +105,7 @@ def test_a_line_cut_off_by_a_crash_is_done_again(tmp_path: Path) -> None:
     [
         ("token", None, "environment"),
         ("token", fake_repairs.outcome("broken"), "environment"),
+        ("token", fake_repairs.outcome("unfixed", candidates={"generated": 0}, suspects=[{"path": "solution.py"}]), "environment"),
         ("two_places", fake_repairs.outcome("unfixed"), "several places"),
         ("guard", fake_repairs.outcome("unfixed"), "missing logic"),
         ("token", fake_repairs.outcome("unfixed"), "edit not generated"),

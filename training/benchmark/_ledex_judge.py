@@ -2,7 +2,8 @@
 
 usage: python _ledex_judge.py JOB.json DESCRIPTOR        (standard library only, Python 3.8+)
 Job: {"program": str, "asserts": [str], "calls": [str], "seconds": float, "timeouts": int}. Past that many calls out of
-time the others are not tried. Report: {"program": outcome, "asserts": [outcome], "calls": [outcome]}, where an outcome is ["value", encoded], ["exception", type name] or ["timeout"].
+time the others are not tried. Report: {"program": outcome, "asserts": [outcome], "calls": [outcome]}, where an outcome is
+["value", encoded], ["exception", type name] or ["timeout"].
 """
 
 import contextlib
@@ -13,6 +14,8 @@ import signal
 import sys
 from functools import partial
 from typing import Any, Callable, Dict, List
+
+ASSERT_SECONDS = 2.0
 
 
 class OutOfTime(BaseException):
@@ -83,10 +86,11 @@ def main() -> None:
     seconds = job["seconds"]
     space: Dict[str, Any] = {"__name__": "solution"}
     with contextlib.redirect_stdout(io.StringIO()):
-        outcomes = {"program": attempt(lambda: exec(compile(job["program"], "solution.py", "exec"), space), 5 * seconds)}
-        outcomes["asserts"] = [attempt(partial(exec, text, space), 5 * seconds) for text in job["asserts"]]
+        outcomes = {"program": attempt(lambda: exec(compile(job["program"], "solution.py", "exec"), space), ASSERT_SECONDS)}
+        outcomes["asserts"] = [attempt(partial(exec, text, space), ASSERT_SECONDS) for text in job["asserts"]]
         outcomes["calls"] = []
-        left = job["timeouts"]
+        # A program that hangs on an assert is not asked further.
+        left = 0 if ["timeout"] in outcomes["asserts"] else job["timeouts"]
         for text in job["calls"]:
             outcome = attempt(partial(eval, text, space), seconds) if left > 0 else ["timeout"]
             left -= outcome == ["timeout"]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,20 @@ class Attempt:
     peak_memory_bytes: int
 
 
+def never_searched(outcome: Mapping[str, Any] | None) -> bool:
+    """Whether a repair ended before its search: a crash, tests that did not run or fail as needed, or suspects but not one candidate."""
+    if outcome is None or outcome.get("status") not in ("fixed", "unfixed"):
+        return True
+    return outcome.get("candidates", {}).get("generated") == 0 and bool(outcome.get("suspects"))
+
+
 def ledex_repair(job: RepairJob) -> dict[str, Any]:
     """The product's own repair, as the command and the bot call it."""
-    from inference.repair import RepairRequest, outcome_json, repair_checkout
+    from inference.repair import Engine, RepairRequest, outcome_json, repair_checkout
 
     request = RepairRequest(
         path=job.path, test=job.test, python=job.python, budget=job.budget, setup_timeout=job.setup_timeout,
-        engine=job.engine, environment=dict(job.environment),
+        engine=cast(Engine, job.engine), environment=dict(job.environment),
     )  # fmt: skip
     outcome: dict[str, Any] = outcome_json(repair_checkout(request))
     return outcome

@@ -68,7 +68,7 @@ def compose(git_dir: Path, base: str, fix: str, from_fix: tuple[str, ...], folde
 def apply_patch(folder: Path, patch: str) -> bool:
     """Applies a unified diff to the files in ``folder``; False where it does not apply."""
     try:
-        run_git(["apply", "--whitespace=nowarn", "-"], folder, patch.encode())
+        run_git(["apply", "--whitespace=nowarn", "-"], folder, patch.encode("utf-8", "surrogateescape"))
     except subprocess.CalledProcessError:
         return False
     return True

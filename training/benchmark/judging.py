@@ -70,7 +70,7 @@ def execute(
         shutil.copy(_SCRIPT, root / _SCRIPT.name)
         job = {"program": program, "asserts": list(asserts), "calls": list(calls), "seconds": seconds, "timeouts": timeouts}
         (root / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        limit = 10 + seconds * (5 + 5 * len(asserts) + timeouts) + 0.02 * len(calls)
+        limit = 10 + 4.0 * (1 + len(asserts)) + seconds * timeouts + 0.02 * len(calls)
         execution = run_python(
             runner, ["-I", "-X", "int_max_str_digits=0", "-W", "ignore", _SCRIPT.name, "job.json"], root,
             environment={"PYTHONHASHSEED": str(hash_seed)}, seconds=limit, memory_mib=512,

@@ -27,14 +27,16 @@ def draw(results: Sequence[Result], title: str, path: Path) -> None:
     second = [100 * int(row[4]) / n for row, n in zip(rows, total, strict=True)]
     bars.bar([x + 0.2 for x in at], second, 0.4, label="right" if judged else "place right")
     bars.set_xticks(list(at), [f"{name}\n(n={n})" for name, n in zip(names, total, strict=True)], fontsize=7)
-    bars.set_ylim(0, 100)
+    bars.set_ylim(0, 120)  # room for the legend
     bars.set_ylabel("% of tasks")
     bars.legend()
+    longest = max((float(r.timings["chosen"]) for r in results if isinstance(r.timings.get("chosen"), (int, float))), default=1.0)
     for kind in dict.fromkeys(r.kind for r in results):
         group = [r for r in results if r.kind == kind]
         times = sorted(float(r.timings["chosen"]) for r in group if r.fixed and isinstance(r.timings.get("chosen"), (int, float)))
         if times:
-            curve.step(times, [100 * (i + 1) / len(group) for i in range(len(times))], where="post", label=LABELS.get(kind, kind))
+            shares = [0.0, *(100 * (i + 1) / len(group) for i in range(len(times)))]
+            curve.step([0.0, *times, longest], [*shares, shares[-1]], where="post", label=LABELS.get(kind, kind))
             curve.legend(fontsize=7)
     curve.set_xlabel("seconds to the chosen patch")
     curve.set_ylabel("% of the kind fixed")

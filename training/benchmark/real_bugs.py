@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.runner import Command, Mount, Runner, Tree
+from training.benchmark.attempt import never_searched
 from training.benchmark.checkout import Place, apply_patch, changed_places, commit_all, compose, run_git
 from training.benchmark.isolation import QUIET, interpreter_mounts, limits
 
@@ -223,14 +224,15 @@ def patch_places(repository: Path, patch: str) -> set[Place]:
 def miss_reason(bug: RealBug, outcome: Mapping[str, Any] | None, true: set[Place]) -> str:
     """Why a bug was not fixed: the first rule that holds.
 
-    - environment: the repair crashed or overran, could not run the tests, or saw no failure (broken, flaky, passing, pre_existing);
+    - environment: the repair crashed or overran, could not run the tests, or saw no failure (broken, flaky, passing, pre_existing),
+      or could not run one candidate;
     - several places: the true fix changes more than one place (the manifest's ``logical_places`` or ``logical_kind``);
     - not localized: no function of the true fix is among the suspects;
     - missing logic: the true fix adds statements, a branch or a handler (more logical lines than before, or such an ``ast_edit``);
     - too slow: candidates were left when the budget ended;
     - edit not generated: every candidate was tried.
     """
-    if outcome is None or outcome.get("status") not in ("fixed", "unfixed"):
+    if outcome is None or never_searched(outcome):
         return "environment"
     if bug.kind == "multi-hunk" or bug.places > 1:
         return "several places"

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sandbox.runner import Runner
 from training.benchmark import judging, mbpp, real_bugs
-from training.benchmark.attempt import Attempt, Repair, RepairJob, attempt
+from training.benchmark.attempt import Attempt, Repair, RepairJob, attempt, never_searched
 from training.benchmark.checkout import apply_patch
 
 JUDGED = 5
@@ -137,7 +137,7 @@ def run_mbpp(bug: mbpp.Bug, runner: Runner, repair: Repair, budget: float, engin
 
 def mbpp_miss(kind: str, outcome: Mapping[str, Any] | None) -> str:
     """Why a mutant was not fixed, by the same rules as ``real_bugs.miss_reason``; a deleted guard or statement is missing logic."""
-    if outcome is None or outcome.get("status") not in ("fixed", "unfixed"):
+    if outcome is None or never_searched(outcome):
         return "environment"
     if kind == "two_places":
         return "several places"
@@ -209,7 +209,9 @@ def _judge(bug: mbpp.Bug, runner: Runner, repository: Path, patched: Path, patch
 
 
 def _proposals(tried: Attempt) -> list[dict[str, Any]]:
-    return list(tried.outcome.get("proposals", ())) if tried.outcome else []
+    """The accepted proposals, best first; what the verification refused is no proposal to a user."""
+    proposed = tried.outcome.get("proposals", ()) if tried.outcome else ()
+    return [p for p in proposed if p.get("verdict") and not p["verdict"].get("refused_by")]
 
 
 def _status(tried: Attempt) -> str:
@@ -220,7 +222,7 @@ def _result(tried: Attempt, id_: str, suite: str, kind: str, **facts: Any) -> Re
     outcome = tried.outcome or {}
     proposals = _proposals(tried)
     facts["detail"] = facts.get("detail") or tried.error or str(outcome.get("reason", ""))
-    level = str(proposals[0].get("verdict", {}).get("level", "")) if proposals else ""
+    level = str(proposals[0]["verdict"].get("level") or "") if proposals else ""
     return Result(
         id_, suite, kind, level=level, status=_status(tried), proposals=len(proposals), candidates=outcome.get("candidates", {}),
         timings=outcome.get("timings", {}), seconds=round(tried.seconds, 3), peak_memory_bytes=tried.peak_memory_bytes, **facts,

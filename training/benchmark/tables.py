@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from training.benchmark.mutation import KINDS, LABELS
 from training.benchmark.run import Result
 
-TIERS = ("in_process", "fork", "cold")
+TIERS = ("in_process", "fork", "import", "cold")
 
 
 @dataclass(frozen=True)
