@@ -51,7 +51,7 @@ class RepairRequest:
     jobs: int = 1
     engine: Engine = "auto"
     environment: Mapping[str, str] = field(default_factory=dict)
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     unsafe: bool = False
 
 
@@ -157,7 +157,7 @@ def repair(
     if proposals and not complete:
         reason = f"repairs {len(repaired)} of {len(reproduction.failing)} failing tests; {reason}"
     status: Status = "fixed" if complete else "unfixed"
-    return Outcome(status, reason, reproduction, tuple([*proposals, *refused]), tuple(suspects), search, timings)
+    return Outcome(status, reason, reproduction, (*proposals, *refused), tuple(suspects), search, timings)
 
 
 def _localize(head: Workspace, reproduction: Reproduction) -> list[Suspect]:
@@ -167,16 +167,17 @@ def _localize(head: Workspace, reproduction: Reproduction) -> list[Suspect]:
 def independent_failures(reproduction: Reproduction) -> list[tuple[str, ...]]:
     """Failing tests grouped so that tests which ran a line of the project in common are together; largest group first."""
     ran: dict[str, set[tuple[str, int]]] = {t: set() for t in reproduction.failing}
-    for path, tests in reproduction.coverage.lines.items():
+    for path, by_test in reproduction.coverage.lines.items():
         if not is_test_file(path):
-            for test, lines in tests.items():
+            for test, numbers in by_test.items():
                 if test in ran:
-                    ran[test] |= {(path, line) for line in lines}
+                    ran[test] |= {(path, number) for number in numbers}
     groups: list[tuple[list[str], set[tuple[str, int]]]] = []
     for test, lines in ran.items():
         touching = [g for g in groups if g[1] & lines]
         rest = [g for g in groups if not g[1] & lines]
-        groups = [*rest, ([t for g in touching for t in g[0]] + [test], lines.union(*(g[1] for g in touching)))]
+        joined = ([t for tests, _ in touching for t in tests] + [test], lines.union(*(ran_by for _, ran_by in touching)))
+        groups = [*rest, joined]
     ordered = sorted(groups, key=lambda g: (-len(g[0]), g[0]))
     return [tuple(t for t in reproduction.failing if t in set(tests)) for tests, _ in ordered]
 

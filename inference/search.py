@@ -6,6 +6,7 @@ import heapq
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from inference.choice import Plausible, rank
@@ -23,10 +24,20 @@ _EXCEPTION_WEIGHT = 0.9
 _MOST_PASSING_TESTS = 60
 _BATCH = {"in_process": 96, "fork": 24}
 _SEEDS = 12
+_MODULE_WEIGHT, _IMPORT_ERROR_WEIGHT = 0.08, 0.6
+"""A module-level candidate costs an import, some fifty times a swap, so it gets that much less of the turns (errors of names excepted)."""
 
 
 def unit_of(function: FunctionSource) -> Unit:
     return Unit(function.path, function.qualname, function.start, function.end)
+
+
+def trial_unit(candidate: Candidate) -> Unit:
+    """What has to be compiled anew: the function, or the whole module where an edit (an added import, say) lies outside of it."""
+    function = candidate.function
+    if all(function.start <= e.start and e.end <= function.end for e in candidate.edits):
+        return unit_of(function)
+    return Unit(function.path, "<module>", 0, len(function.text))
 
 
 def edits_of(candidate: Candidate) -> tuple[tuple[int, int, str], ...]:
@@ -56,7 +67,10 @@ class Schedule:
         self._seeded: dict[Unit, int] = {}
         for place, suspect in enumerate(suspects):
             function = suspect.function
-            self._weights[unit_of(function)] = (suspect.score / best) ** 2 / (1 + place) ** 0.6
+            share = 1.0
+            if function.qualname == "<module>":
+                share = _IMPORT_ERROR_WEIGHT if function.exception in ("NameError", "ImportError", "AttributeError") else _MODULE_WEIGHT
+            self._weights[unit_of(function)] = share * (suspect.score / best) ** 2 / (1 + place) ** 0.6
             self._seen[unit_of(function)] = set()
             for bucket in (1, 2, 3, 5):
                 weight = _BUCKET_WEIGHT[bucket]
@@ -110,6 +124,7 @@ class _State:
     deadline: float
     started: float
     lock: threading.Lock = field(default_factory=threading.Lock)
+    drawing: threading.Lock = field(default_factory=threading.Lock)
     plausible: list[Plausible] = field(default_factory=list)
     first: float | None = None
     long: list[Candidate] = field(default_factory=list)
@@ -194,36 +209,53 @@ def _work_with(server: CandidateServer, problem: Problem, state: _State, search:
         search.tier = probe.tier
         search.notes.append(f"tier {probe.tier}: {probe.reason}")
     last_report = 0.0
-    while True:
-        with state.lock:
-            if state.ended or time.monotonic() >= state.deadline:
+    with ThreadPoolExecutor(1) as ahead:  # the next batch is made while the sandbox judges this one
+        coming = ahead.submit(_draw, state, _BATCH[_tier(server)])
+        while True:
+            batch = coming.result()
+            if not batch or state.ended or time.monotonic() >= state.deadline:
                 break
-            size = _BATCH.get(server.probe.tier if server.probe else "fork", 24)
-            batch, state.again = state.again[:size], state.again[size:]
-            batch += state.schedule.draw(size - len(batch))
-        if not batch:
-            break
-        trials = [Trial(n, unit_of(c.function), edits_of(c)) for n, c in enumerate(batch)]
-        judgements = server.judge(trials)
-        with state.lock:
-            _note(state, batch, judgements)
-            _merge(search, server)
+            coming = ahead.submit(_draw, state, _BATCH[_tier(server)])
+            _judge_batch(server, batch, problem, state, search)
             now = time.monotonic()
-            if state.first is not None and now - state.started > _enough(state.first, problem.seconds):
-                state.ended = True
             if now - last_report > 0.2:
                 last_report = now
                 judged = sum(search.judged.values())
                 done = min((now - state.started) / max(state.deadline - state.started, 0.001), 1.0)
                 report(Progress("search", f"{judged} candidates judged, {len(state.plausible)} plausible", done))
+    _judge_long(server, state, search)
+
+
+def _tier(server: CandidateServer) -> str:
+    return "in_process" if server.probe is not None and server.probe.tier == "in_process" else "fork"
+
+
+def _draw(state: _State, size: int) -> list[Candidate]:
+    """The next batch: what could not be judged in time, then new candidates; empty when there is nothing left."""
+    with state.drawing:
+        batch, state.again = state.again[:size], state.again[size:]
+        return batch + state.schedule.draw(size - len(batch))
+
+
+def _judge_batch(server: CandidateServer, batch: Sequence[Candidate], problem: Problem, state: _State, search: Search) -> None:
+    judgements = server.judge([Trial(n, trial_unit(c), edits_of(c)) for n, c in enumerate(batch)])
+    with state.drawing, state.lock:
+        _note(state, batch, judgements)
+        _merge(search, server)
+        if state.first is not None and time.monotonic() - state.started > _enough(state.first, problem.seconds):
+            state.ended = True
+
+
+def _judge_long(server: CandidateServer, state: _State, search: Search) -> None:
+    """Candidates that ran out of fuel or time, again with a hundred times as much, while nothing better was found."""
     with state.lock:
         waiting, state.long = state.long, []
     at = 0
     while at < len(waiting) and time.monotonic() < state.deadline and not state.plausible:
         batch = waiting[at : at + 4]
         at += 4
-        judgements = server.judge_long([Trial(n, unit_of(c.function), edits_of(c)) for n, c in enumerate(batch)])
-        with state.lock:
+        judgements = server.judge_long([Trial(n, trial_unit(c), edits_of(c)) for n, c in enumerate(batch)])
+        with state.drawing, state.lock:
             _note(state, batch, judgements)
             _merge(search, server)
 
@@ -237,7 +269,7 @@ def _note(state: _State, batch: Sequence[Candidate], judgements: Sequence[Judgem
     for judgement in judgements:
         candidate = batch[judgement.id]
         if judgement.status == "plausible":
-            state.plausible.append(Plausible(candidate, unit_of(candidate.function), edits_of(candidate)))
+            state.plausible.append(Plausible(candidate, trial_unit(candidate), edits_of(candidate)))
             if state.first is None:
                 state.first = time.monotonic() - state.started
         elif judgement.status == "unjudged":

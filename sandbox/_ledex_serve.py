@@ -4,7 +4,7 @@ usage: _ledex_serve.py FD   (options as JSON on standard input)
 
 Started by absolute path in the tested project's interpreter, beside ``_ledex_run.py``. OPTIONS as there, plus mode: "swap" (collect once;
 candidates replace the code of live functions) or "import" (nothing imported beforehand; each candidate is imported anew in its fork).
-One JSON object a line each way on FD. Requests: probe, judge, observe, quit. This process itself never runs a test: forked workers do,
+One JSON object a line each way on FD. Requests: probe, judge, observe, quit. This process itself runs no test that leaves anything behind: forked workers do,
 and a worker that hangs, crashes or soils its state is thrown away. Nothing said here is ever shown: plausible candidates are judged
 again, cold. Standard library only, Python 3.8+, beside pytest itself.
 """
@@ -14,6 +14,7 @@ import builtins
 import functools
 import gc
 import hashlib
+import importlib
 import importlib.machinery
 import importlib.util
 import json
@@ -29,6 +30,7 @@ import types
 FUTURES = 0x20000 | 0x40000 | 0x80000 | 0x100000 | 0x200000 | 0x400000 | 0x800000 | 0x1000000
 SNAPSHOT_NODES = 20000
 REPR = 200
+MOST_IN_PLACE = 96
 
 
 class OutOfFuel(BaseException):
@@ -336,6 +338,14 @@ class UnittestItems:
         return result.wasSuccessful() and result.testsRun == 1
 
 
+def project_modules(root):
+    """Names of loaded modules whose file lies in the tree, in order of import."""
+    return [
+        name for name, module in list(sys.modules.items())
+        if type(module) is types.ModuleType and isinstance(getattr(module, "__file__", None), str)
+        and os.path.realpath(module.__file__).startswith(root + os.sep)]
+
+
 def snapshot(root):
     """A digest of the data that project modules and the process hold; two equal digests mean that a run left nothing behind."""
     seen, parts, left = set(), [], [SNAPSHOT_NODES]
@@ -375,15 +385,13 @@ def snapshot(root):
             if type(inner) is dict:
                 walk(inner, depth + 1)
 
-    for name in sorted(sys.modules):
-        module = sys.modules[name]
-        file = getattr(module, "__file__", None)
-        if type(module) is types.ModuleType and isinstance(file, str) and os.path.realpath(file).startswith(root + os.sep):
-            parts.append(name)
-            for key in sorted(vars(module)):
-                if not key.startswith("__") and not key.startswith("@"):
-                    parts.append(key)
-                    walk(vars(module)[key], 0)
+    for name in sorted(project_modules(root)):
+        parts.append(name)
+        values = vars(sys.modules[name])
+        for key in sorted(values):
+            if not key.startswith("__") and not key.startswith("@"):
+                parts.append(key)
+                walk(values[key], 0)
     walk(dict(os.environ), 0)
     parts.append(os.getcwd())
     for folder, folders, files in os.walk(root):
@@ -441,6 +449,7 @@ class Server:
         self.options, self.channel, self.root = options, channel, root
         self.items = None
         self.killers = []
+        self.chunk = MOST_IN_PLACE
         self.position = mmap.mmap(-1, 16)
 
     def collect_then(self, serve):
@@ -602,10 +611,23 @@ class Server:
                           "turn": turn, "direct": bool(self.items.direct.get(test_id))})
             clear_caches()
             send({"state_changed": snapshot(self.root) != before})
+            send({"imported": [n for n in project_modules(self.root) if n not in known]})
             self.mark(0, 1)
 
         self.mark(0)
+        known = set(project_modules(self.root))
         records, ended = self.fork(work, request["seconds"] * 3 + 5)
+        late = [n for r in records for n in r.get("imported", [])]
+        if late:  # modules that only the tests import: have them here, where every worker inherits their functions
+            for name in late:
+                try:
+                    importlib.import_module(name)
+                except BaseException:
+                    continue
+            find_caches(self.root)
+            SOURCES.clear()
+            known = set(project_modules(self.root))
+            records, ended = self.fork(work, request["seconds"] * 3 + 5)
         for record in records:
             if "test" in record:
                 answer["tests"].setdefault(record["test"], []).append([record["outcome"], record["seconds"], record["fuel"], record["direct"]])
@@ -614,13 +636,26 @@ class Server:
             else:
                 answer["debug"] = record["debug"]
         answer["ended"] = ended
+        if answer["state_changed"] is False and ended == "ended":
+            self.warm_up(request)
         self.channel.send(answer)
+
+    def warm_up(self, request):
+        """Run the tests once here, now that a probe saw them leave nothing behind: every worker is forked with their lazy work done."""
+        signal.signal(signal.SIGALRM, alarm)
+        for test_id in request["tests"]:
+            if test_id in self.items.items:
+                self.run_test(test_id, 1 << 40, request["seconds"])
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        gc.collect()
+
 
     def judge(self, request):
         """Judge a batch; one answer a candidate: [id, status, failing tests that pass, killer].
 
-        status: plausible, fails, breaks, syntax, unfit, fuel, time, crash, unjudged (the batch's time was over), soiled (in-place state was
-        damaged: judge again in a fork).
+        status: plausible, fails, breaks, syntax, unfit, fuel, time, crash, unjudged (the batch's time was over).
+        In place, a worker judges a chunk and then looks whether the unchanged code still acts as before; if not, the chunk is judged
+        again in smaller chunks, down to a worker for each candidate.
         """
         failing, passing, batch = request["failing"], list(request["passing"]), request["candidates"]
         passing.sort(key=lambda t: -self.killers.index(t) if t in self.killers else len(self.killers))
@@ -637,8 +672,8 @@ class Server:
             if time.monotonic() > over:
                 self.channel.send({"kind": "answers", "answers": [[c["id"], "unjudged", 0, None] for c in batch[at:]]})
                 break
-            piece = batch[at:] if in_place else batch[at:at + 1]
-            answered = []
+            piece = batch[at:at + self.chunk] if in_place else batch[at:at + 1]
+            answered, first = [], at
 
             def note(record, answered=answered):
                 if "answer" not in record:
@@ -661,9 +696,12 @@ class Server:
                 at += number + 1
             else:
                 at += len(piece)
-            soiled = any(r.get("soiled") for r in records)
-            if soiled:
-                answered = [a if a[1] in ("syntax", "unfit") else [a[0], "soiled", 0, None] for a in answered]
+            if in_place:
+                if any(r.get("soiled") for r in records):
+                    self.chunk = max(self.chunk // 4, 1)
+                    at = first
+                    continue
+                self.chunk = min(self.chunk + 4, MOST_IN_PLACE)
             self.channel.send({"kind": "answers", "answers": answered})
         self.channel.send({"kind": "judged"})
 

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from sandbox import IsolationUnavailable, SandboxError
-from sandbox.runner import WORK, Command, Execution, Mount
+from sandbox.runner import WORK, Command, Execution, Mount, Tree
 from sandbox.seccomp import bpf_program
 from sandbox.supervision import Streams, Supervised
 
@@ -45,11 +45,11 @@ fi
 shift
 cd -- "$1" || exit 97
 shift
-echo started >&7
 """.strip()
 _LAYOUT_FAILED = 97
-_PLAIN = '\nexec /usr/bin/env -i "$@" 7>&-'
+_PLAIN = '\necho started >&7\nexec /usr/bin/env -i "$@" 7>&-'
 _COLLECTING = r"""
+echo started >&7
 paths=$1; shift
 /usr/bin/env -i "$@" 7>&- 9>&-
 status=$?
@@ -99,7 +99,7 @@ def _uid_slot() -> Iterator[int]:
 
 
 @functools.cache
-def _prepared_folder() -> Path:
+def _make_prepared_folder() -> Path:
     """``etc``: copies of the system's public settings (bubblewrap reads all mounts again for every bind, so one folder saves
     milliseconds); ``empty``: an empty folder."""
     prepared = Path(tempfile.mkdtemp(prefix="ledex-prepared-"))
@@ -130,10 +130,10 @@ def _remove_prepared(folder: Path, process: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _existing_folder() -> Path:
-    if not _prepared_folder().is_dir():  # something that tidies /tmp took it
-        _prepared_folder.cache_clear()
-    return _prepared_folder()
+def prepared_folder() -> Path:
+    if not _make_prepared_folder().is_dir():  # something that tidies /tmp took it
+        _make_prepared_folder.cache_clear()
+    return _make_prepared_folder()
 
 
 @functools.cache
@@ -184,6 +184,12 @@ def arguments(command: Command, prepared: Path, as_root: bool) -> list[str]:
     return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
 
 
+def layout_script(tree: Tree | None) -> str:
+    """Shell that makes the home folder $1 and the tree $2 (empty: none), goes to $3 and shifts them away."""
+    removed = " ".join(shlex.quote(f"./{path}") for path in tree.removed) if tree is not None else ""
+    return _SETUP.replace("REMOVED", removed)
+
+
 def _inner(command: Command, uid: int, as_root: bool) -> list[str]:
     """The chain that runs inside: drop privileges, set limits, fill the tree, become the command with exactly its environment."""
     limits = command.limits
@@ -199,8 +205,7 @@ def _inner(command: Command, uid: int, as_root: bool) -> list[str]:
             raise SandboxError(f"{key!r} is no name of an environment variable: use letters, digits and _")
     tree = command.tree
     cwd = command.cwd if tree is not None or command.cwd.startswith("/") else "/tmp"
-    removed = " ".join(shlex.quote(f"./{path}") for path in tree.removed) if tree is not None else ""
-    script = _SETUP.replace("REMOVED", removed) + (_COLLECTING if command.collect else _PLAIN)
+    script = layout_script(tree) + (_COLLECTING if command.collect else _PLAIN)
     chain += ["/bin/sh", "-c", script, "sh", environment["HOME"], tree.inside if tree else "", cwd]
     if command.collect:
         chain.append("\n".join(command.collect))
@@ -285,7 +290,7 @@ class BubblewrapRunner:
             group = f"root:x:0:\nledex:x:{uid}:\nnogroup:x:65534:\n"
             passwd = f"root:x:0:0:root:/root:/bin/sh\nledex:x:{uid}:{uid}:ledex:/tmp/home:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
             files[PASSWD_FD], files[GROUP_FD] = _memory_file(passwd.encode()), _memory_file(group.encode())
-            options = [*arguments(command, _existing_folder(), self.as_root), "--seccomp", str(SECCOMP_FD), "--json-status-fd", str(STATUS_FD)]
+            options = [*arguments(command, prepared_folder(), self.as_root), "--seccomp", str(SECCOMP_FD), "--json-status-fd", str(STATUS_FD)]
             files[ARGS_FD] = _memory_file(b"".join(os.fsencode(o) + b"\0" for o in options))
             try:
                 pid = _spawn([self.executable, "--args", str(ARGS_FD), "--", *_inner(command, uid, self.as_root)], files)

@@ -26,12 +26,12 @@ def mutants(before: str, after: str, most: int = 4) -> list[str]:
     found: list[str] = []
     if len(hunks) > 1:
         found += ["".join(new[:c] + old[a:b] + new[d:]) for a, b, c, d in hunks]
-    lines = {n + 1 for _, _, c, d in hunks for n in range(c, d)}
+    spans = _changed_spans(old, new, hunks)
     try:
         tree = ast.parse(after)
     except (SyntaxError, ValueError, RecursionError):
         return found[:most]
-    for text in _damaged(tree, after, lines):
+    for text in _damaged(tree, after, spans):
         if len(found) >= most:
             break
         if text not in found and text not in (after, before) and _parses(text):
@@ -47,7 +47,22 @@ def _parses(text: str) -> bool:
     return True
 
 
-def _damaged(tree: ast.AST, text: str, lines: set[int]) -> Iterator[str]:
+def _changed_spans(old: list[str], new: list[str], hunks: list[tuple[int, int, int, int]]) -> list[tuple[int, int]]:
+    """Byte spans of the new text that a hunk changed: what differs from the old lines, or the whole of added lines."""
+    spans = []
+    for a, b, c, d in hunks:
+        first = sum(len(line.encode()) for line in new[:c])
+        before, after = "".join(old[a:b]).encode(), "".join(new[c:d]).encode()
+        head = next((n for n, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), min(len(before), len(after)))
+        most = min(len(before), len(after)) - head
+        tail = next((n for n in range(most) if before[-1 - n] != after[-1 - n]), most)
+        if after:
+            spans.append((first + head, max(first + len(after) - tail, first + head + 1)))
+    return spans
+
+
+def _damaged(tree: ast.AST, text: str, spans: list[tuple[int, int]]) -> Iterator[str]:
+    """Mutants of the nodes that a changed span cuts, unless they reach far beyond it: those are not what the patch is about."""
     encoded = [line.encode() for line in text.splitlines(True)]
     starts = [0]
     for line in encoded:
@@ -59,8 +74,13 @@ def _damaged(tree: ast.AST, text: str, lines: set[int]) -> Iterator[str]:
         last = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
         return (whole[:first] + new.encode() + whole[last:]).decode()
 
+    def touched(node: ast.expr | ast.stmt) -> bool:
+        first = starts[node.lineno - 1] + node.col_offset
+        last = starts[(node.end_lineno or node.lineno) - 1] + (node.end_col_offset or 0)
+        return any(first < e and s < last and last - first <= max(60, 3 * (e - s)) for s, e in spans)
+
     for node in ast.walk(tree):
-        if getattr(node, "lineno", None) not in lines:
+        if not isinstance(node, (ast.expr, ast.stmt)) or not touched(node.test if isinstance(node, (ast.If, ast.While)) else node):
             continue
         if isinstance(node, ast.Compare) and len(node.ops) == 1:
             yield replaced(node, f"({ast.unparse(node.left)} {_FLIPPED[type(node.ops[0])]} {ast.unparse(node.comparators[0])})")

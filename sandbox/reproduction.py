@@ -94,7 +94,7 @@ def unusable(run: TestRun) -> str | None:
         return f"the test run ended without a report ({last}): run the command by hand, or name another with --test"
     if not run.report.outcomes and run.status not in (0, 5):
         lines = (execution.stderr + execution.stdout).decode("utf-8", "replace").strip().splitlines()
-        errors = [line for line in lines if "error" in line.lower()] or lines or ["no output"]
+        errors = [line for line in lines if "error" in line.lower() and "usage:" not in line] or lines or ["no output"]
         return f"the test command failed before any test ran ({errors[0][:300]}): check it with --test"
     if not run.report.outcomes:
         return "no tests were collected: name the command that runs them with --test"

@@ -248,7 +248,7 @@ class Supervised:
             exit_code = None
         return Execution(
             exit_code=exit_code, signal=number, reason=reason, stdout=out, stderr=err, report=report,
-            collected=_untar(collected), seconds=time.monotonic() - self._started, peak_memory_bytes=self._peak)  # fmt: skip
+            collected=untar(collected), seconds=time.monotonic() - self._started, peak_memory_bytes=self._peak)  # fmt: skip
 
 
 def _read(descriptor: int) -> bytes:
@@ -262,7 +262,7 @@ def _ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def _untar(archive: bytes) -> Mapping[str, bytes]:
+def untar(archive: bytes) -> Mapping[str, bytes]:
     """Regular files of a tar archive by name; nothing is ever written to disk, and a broken archive yields what was readable."""
     files: dict[str, bytes] = {}
     if not archive:

@@ -59,14 +59,22 @@ def bench_real(
                                out=out, engine=engine)  # fmt: skip
 
 
+@bench.command("throughput")
+def bench_throughput() -> None:
+    """Candidates a second by tier, and the sandbox's start over a bare process."""
+    with _explained():
+        command.throughput_benchmark(default_runner(), Console())
+
+
 @bench.command("all")
 def bench_all(
     seed: Seed = None, develop: Develop = False, jobs: Jobs = 2, mirrors: Mirrors = None, work: WorkFolder = WORK, out: Out = OUT,
     engine: Engine = "auto",
 ) -> None:  # fmt: skip
-    """Both, with their default sizes and budgets."""
+    """All of them, with their default sizes and budgets."""
     with _explained():
         runner, console = default_runner(), Console()
+        command.throughput_benchmark(runner, console)
         command.mbpp_benchmark(runner, ledex_repair, console, ids=None, tasks=200, seed=seed, budget=20.0, jobs=jobs, out=out,
                                develop=develop, engine=engine)  # fmt: skip
         command.real_benchmark(runner, ledex_repair, console, mirrors=mirrors, only=[], budget=120.0, jobs=jobs, work=work, out=out,

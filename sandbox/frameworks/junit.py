@@ -12,6 +12,12 @@ _FRAME = re.compile(r'(?:File "([^"\n]+)", line (\d+)(?:, in (\S+))?|^\s*(?:at )
 
 def read_junit(data: bytes, seconds: float = 0.0) -> TestReport:
     """Read a JUnit XML file. A file that is no XML, or declares entities, gives an incomplete report without outcomes."""
+    if b"\0" in data:  # UTF-16, in which the search below would find nothing
+        try:
+            text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-le" if data[1:2] == b"\0" else "utf-16-be")
+            data = re.sub(r"^\s*<\?xml[^>]*\?>", "", text).encode()
+        except UnicodeError:
+            return TestReport({}, complete=False, seconds=seconds)
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:  # entity expansion is the only way this parser can be made to explode
         return TestReport({}, complete=False, seconds=seconds)
     try:

@@ -85,6 +85,6 @@ def _coverage(raw: dict[str, dict[str, list[int]]], contexts: list[str]) -> Cove
     lines: dict[str, dict[str, frozenset[int]]] = {}
     for path, tests in raw.items():
         for number, ran in tests.items():
-            if number.isdigit() and int(number) < len(contexts) and isinstance(ran, list):
+            if number.isdecimal() and len(number) < 9 and int(number) < len(contexts) and isinstance(ran, list):
                 lines.setdefault(path, {})[contexts[int(number)]] = frozenset(n for n in ran if isinstance(n, int))
     return Coverage(lines)

@@ -79,7 +79,7 @@ def test_the_callers_home_folder_is_absent(caller: Caller) -> None:
 
 def test_only_what_is_meant_to_be_seen_lies_at_the_root(caller: Caller) -> None:
     found = answer(caller.attack("import json, os; print(json.dumps(os.listdir('/')))"))
-    expected = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "proc", "dev", "tmp", "work", "run"}
+    expected = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "proc", "dev", "tmp", "ledex", "run"}
     assert set(found) - expected <= {m.target.split("/")[1] for m in caller.mounts}
 
 
@@ -98,7 +98,7 @@ def test_writing_succeeds_only_in_the_temporary_file_systems(caller: Caller, tre
                 pass
         print(json.dumps(done))
         """, tree=tree))  # fmt: skip
-    assert {p.split("/")[1] + ("/shm" if p.startswith("/dev/shm") else "") for p in written} == {"tmp", "work", "dev/shm"}
+    assert {p.split("/")[1] + ("/shm" if p.startswith("/dev/shm") else "") for p in written} == {"tmp", "ledex", "dev/shm"}
 
 
 def test_the_tree_outside_stays_as_it_was(caller: Caller, tree: Tree) -> None:
@@ -891,9 +891,9 @@ def test_temporary_files_do_not_survive_into_the_next_run(caller: Caller) -> Non
 
 
 def test_our_own_temporary_folders_are_not_writable_by_others(caller: Caller) -> None:
-    from sandbox.bubblewrap import _existing_folder
+    from sandbox.bubblewrap import prepared_folder
 
     caller.run(Command(("/bin/true",), limits=SMALL))
-    folder = _existing_folder()
+    folder = prepared_folder()
     writable = [p for p in (folder, *folder.rglob("*")) if not p.is_symlink() and stat.S_IMODE(p.stat().st_mode) & 0o022]
     assert writable == []

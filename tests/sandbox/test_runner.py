@@ -18,7 +18,7 @@ from sandbox import IsolationUnavailable, SandboxError
 from sandbox.bubblewrap import BubblewrapRunner, arguments
 from sandbox.limits import MIB
 from sandbox.runner import Command, Execution, Mount, Tree
-from sandbox.supervision import CappedBuffer, _untar, descendants
+from sandbox.supervision import CappedBuffer, descendants, untar
 from tests.sandbox.conftest import SMALL
 
 
@@ -125,9 +125,9 @@ def test_only_regular_files_are_taken_from_what_comes_back() -> None:
             member = tarfile.TarInfo(name)
             member.type, member.size, member.linkname = kind, len(content), "/etc/passwd"
             tar.addfile(member, io.BytesIO(content))
-    assert dict(_untar(buffer.getvalue())) == {"ok": b"x"}
-    assert dict(_untar(b"no archive")) == {}
-    assert dict(_untar(buffer.getvalue()[:700])) in ({}, {"ok": b"x"})
+    assert dict(untar(buffer.getvalue())) == {"ok": b"x"}
+    assert dict(untar(b"no archive")) == {}
+    assert dict(untar(buffer.getvalue()[:700])) in ({}, {"ok": b"x"})
 
 
 def test_a_report_travels_on_its_own_descriptor(runner: BubblewrapRunner) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.environment import Environment
 from sandbox.bubblewrap import BubblewrapRunner
+from sandbox.environment import Environment
 from sandbox.frameworks import TestPlan
 from sandbox.refusal import Scope
 from sandbox.reproduction import Reproduction, reproduce
@@ -283,7 +283,7 @@ COUNTERS = {
     "tree": "Path('count')",
     "temporary": "Path('/tmp/count')",
     "shared_memory": "Path('/dev/shm/count')",
-    "beside_the_tree": "Path('/work/count')",
+    "beside_the_tree": "Path('/ledex/count')",
     "home": "Path.home() / 'count'",
     "interpreter": "Path(sys.executable).parent / 'count'",
     "judge": "Path(sys.modules['__main__'].__file__).parent / 'count'",

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from sandbox.runner import Runner
-from training.benchmark import mbpp, plot, real_bugs, tables
+from training.benchmark import mbpp, plot, real_bugs, tables, throughput
 from training.benchmark.attempt import Repair
 from training.benchmark.run import Result, load_or_make_suite, mbpp_work, real_work, run_all
 
@@ -98,6 +98,15 @@ def check_real_bugs(
         console.print(f"{'ok ' if result.ok else 'BAD'} {result.id}: {result.detail}", markup=False, highlight=False)
     console.print(f"{sum(c.ok for c in checks)} of {len(checks)} reproduce", highlight=False)
     return all(c.ok for c in checks)
+
+
+def throughput_benchmark(runner: Runner, console: Console) -> None:
+    """Print candidates a second by tier and the sandbox's start."""
+    found = throughput.measure(runner)
+    console.print("Candidates judged a second, one core, a function whose tests take microseconds:")
+    console.print(f"  in process {found.in_process:,.0f}   fork {found.fork:,.0f}   cold {found.cold:.1f}")
+    over = found.sandboxed_ms - found.bare_ms
+    console.print(f"Sandbox start, median of 50: {found.sandboxed_ms:.1f} ms, {over:.1f} ms over a bare process ({found.bare_ms:.1f} ms)")
 
 
 def choose_bugs(only: Sequence[str], manifest: Path) -> list[real_bugs.RealBug]:

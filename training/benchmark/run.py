@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import shutil
 import tempfile
 import threading
@@ -121,7 +122,7 @@ def run_mbpp(bug: mbpp.Bug, runner: Runner, repair: Repair, budget: float, engin
     """Repairs one mutant and judges what came of it."""
     with tempfile.TemporaryDirectory(prefix="ledex-bench-") as scratch:
         repository = mbpp.lay_out(bug, Path(scratch, "task"))
-        job = RepairJob(repository, python=None, budget=budget, setup_timeout=120.0, engine=engine)
+        job = RepairJob(repository, python=Path(sys.executable), budget=budget, setup_timeout=120.0, engine=engine)
         tried = attempt(repair, job, budget + job.setup_timeout + GRACE, stop)
         proposals = _proposals(tried)[:JUDGED]
         judged = [_judge(bug, runner, repository, Path(scratch, f"patched{i}"), p["patch"]) for i, p in enumerate(proposals)]
