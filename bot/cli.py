@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,7 +24,8 @@ from sandbox import SandboxError, WorkspaceError
 EXIT = {"fixed": 0, "unfixed": 1, "flaky": 1, "pre_existing": 1, "passing": 3, "broken": 4}
 WRONG_USE = 2
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Repair failed CI: explain the failure, patch it, prove the patch in a sandbox.",
+app = typer.Typer(add_completion=False, no_args_is_help=True,
+                  help="Repair failed CI: explain the failure, patch it, prove the patch in a sandbox.",
                   pretty_exceptions_enable=False)  # fmt: skip
 
 
@@ -50,7 +53,9 @@ def fix(
     engine: Annotated[EngineName, typer.Option(help="Who proposes patches.")] = EngineName.auto,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Policy file; default: .github/ledex.toml of the checkout.")] = None,
     env: Annotated[list[str] | None, typer.Option(metavar="K=V", help="Environment variable for the tests; may be repeated.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the outcome as JSON ('-': standard output).")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the outcome as JSON ('-': standard output).")
+    ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Apply the verified patch to the checkout.")] = False,
     unsafe_no_sandbox: Annotated[bool, typer.Option("--unsafe-no-sandbox", help="Run the project's code WITHOUT isolation.")] = False,
 ) -> None:
@@ -59,6 +64,8 @@ def fix(
         request = RepairRequest(
             path=path, test=test, python=python, base=base, budget=budget, setup_timeout=setup_timeout, jobs=jobs, engine=engine.value,
             environment=_variables(env or []), policy=_policy(path, config), unsafe=unsafe_no_sandbox)  # fmt: skip
+        if json_file is not None and json_file != Path("-"):
+            _check_writable(json_file)
         outcome = _run(request, quiet=json_file == Path("-"))
         if json_file is not None:
             _write(json_file, outcome_json(outcome))
@@ -136,10 +143,20 @@ def _write(file: Path, outcome: dict[str, Any]) -> None:
         raise WorkspaceError(f"{file} cannot be written: {error.strerror}") from error
 
 
+def _check_writable(file: Path) -> None:
+    """Minutes of work should not end in a path that was wrong from the start. Raises WorkspaceError."""
+    where = file if file.exists() else file.parent
+    if file.is_dir() or not os.access(where, os.W_OK):
+        why = "it is a folder" if file.is_dir() else os.strerror(errno.EACCES if where.exists() else errno.ENOENT)
+        raise WorkspaceError(f"{file} cannot be written: {why}")
+
+
 def _apply(path: Path, patch: bytes) -> None:
     """Apply with git, all or nothing; the user's own git configuration decides about white space."""
     top = subprocess.run(["git", "rev-parse", "--show-toplevel"], cwd=path, capture_output=True, check=False)
-    done = subprocess.run(["git", "apply", "-"], cwd=top.stdout.decode().rstrip("\n") or path, input=patch, capture_output=True, check=False)
+    done = subprocess.run(
+        ["git", "apply", "-"], cwd=os.fsdecode(top.stdout).removesuffix("\n") or path, input=patch, capture_output=True, check=False
+    )
     if done.returncode:
         raise WorkspaceError(f"the patch could not be applied: {done.stderr.decode(errors='replace').strip()}")
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _STATE = {
     "fixed": ("green", "Fixed"), "unfixed": ("yellow", "Not fixed"), "flaky": ("yellow", "Flaky"),
-    "pre_existing": ("yellow", "Failed before already"), "passing": ("green", "Nothing to fix"), "broken": ("red", "Could not run the tests"),
+    "pre_existing": ("yellow", "Failed before already"), "passing": ("green", "Nothing to fix"),
+    "broken": ("red", "Could not run the tests"),
 }  # fmt: skip
 
 
@@ -84,13 +85,13 @@ def show(outcome: Outcome, console: Console) -> None:
 
 
 def _show_proposal(proposal: Proposal, console: Console) -> None:
-    patch = proposal.patch.decode("utf-8", "replace")
     if console.is_terminal:
+        patch = proposal.patch.decode("utf-8", "replace")
         console.print(Panel(Text(proposal.explanation), title="Why it failed, and the fix", title_align="left", border_style="dim"))
         console.print(Syntax(patch.rstrip("\n"), "diff", theme="ansi_dark", background_color="default", word_wrap=True))
     else:
         console.print("\n" + proposal.explanation + "\n", markup=False, soft_wrap=True)
-        console.print(patch, markup=False, soft_wrap=True, end="")
+        _write_through(console, proposal.patch)
     if proposal.verdict is None:
         return
     rows = []
@@ -98,6 +99,18 @@ def _show_proposal(proposal: Proposal, console: Console) -> None:
         sign = {"passed": "[green]ok[/]", "failed": "[red]no[/]", "no_opinion": "[yellow]--[/]"}[check.status]
         rows.append(Text.from_markup(f"  V{check.level} {sign} ").append(check.detail))
     console.print(Group(*rows), soft_wrap=True)
+
+
+def _write_through(console: Console, patch: bytes) -> None:
+    """A patch as it is, for whoever copies or pipes it: rich would expand tabs, and the encoding of the output is not that of the file."""
+    stream = console.file
+    stream.flush()
+    raw = getattr(stream, "buffer", None)
+    if raw is None:
+        stream.write(patch.decode("utf-8", "replace"))
+    else:
+        raw.write(patch)
+        raw.flush()
 
 
 def show_findings(findings: Sequence[Finding], console: Console) -> None:

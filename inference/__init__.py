@@ -1,4 +1,4 @@
-"""Turns a failure into explained, verified patches. No GitHub in it: the bot, ``ledex fix``, the benchmark and training all call ``repair``.
+"""Turns a failure into explained, verified patches, without GitHub: bot, ``ledex fix``, benchmark and training all call ``repair``.
 
 Errors (the machinery failed; an unfixed bug is a value)::
 

@@ -48,15 +48,18 @@ def compose(
     others = f" (and {failing - 1} more)" if failing > 1 else ""
     what = failure.message.strip().splitlines()
     shown = what[0] if what else failure.exception
-    raised = "" if failure.exception in ("AssertionError", "Failed", "") or shown.startswith(failure.exception) else f"{failure.exception}: "
+    raised = (
+        "" if failure.exception in ("AssertionError", "Failed", "") or shown.startswith(failure.exception) else f"{failure.exception}: "
+    )
     sentences = [f"`{failure.test_id}`{others} fails with `{_short(raised + shown, 200)}`."]
     change = describe(candidate)
+    arguments = before.arguments if before is not None else ()
+    given = ", ".join(f"{k}={_short(v, 40)}" for k, v in arguments[:4] if k not in ("self", "cls"))
+    call = f" when {name} is called with {given}" if given else f" in {name}"
     if before is not None and before.values:
-        given = ", ".join(f"{k}={_short(v, 40)}" for k, v in before.arguments[:4] if k not in ("self", "cls"))
-        call = f" when {name} is called with {given}" if given else f" in {name}"
         sentences.append(f"At {where}, `{_short(before.text)}` gives `{_values(before.values)}`{call}.")
     else:
-        sentences.append(f"The cause is in {name}, at {where}.")
+        sentences.append(f"It goes wrong at {where}{call}.")
     clause = change.kind_sentence.rstrip(".")
     effect = ""
     if after is not None and after.values and before is not None and after.values != before.values:
@@ -77,18 +80,16 @@ def observe(server: CandidateServer, candidate: Candidate, test: str, patched: b
     first = candidate.edits[0]
     end = first.start + len(first.new) if patched else first.end
     node = smallest_expression(text, first.start, end)
-    if node is None:
-        return None
     edits = [(e.start, e.end, e.new) for e in candidate.edits] if patched else []
     unit = Unit(function.path, function.qualname, function.start, function.end)
-    place = (node.lineno, node.col_offset, node.end_lineno or node.lineno, node.end_col_offset or 0)
+    places = [(node.lineno, node.col_offset, node.end_lineno or node.lineno, node.end_col_offset or 0)] if node is not None else []
     try:
-        answer = server.observe(unit, edits, [place], test)
+        answer = server.observe(unit, edits, places, test)
     except CandidateServerError:
         return None
     values = tuple(str(v[1]) for v in answer.get("values", []) if len(v) == 2)
     arguments = tuple((str(k), str(v)) for k, v in (answer.get("arguments") or [{}])[0].items())
-    return Observation(ast.get_source_segment(text, node) or "", values, arguments)
+    return Observation((ast.get_source_segment(text, node) or "") if node is not None else "", values, arguments)
 
 
 def smallest_expression(text: str, start: int, end: int) -> ast.expr | None:
@@ -102,7 +103,10 @@ def smallest_expression(text: str, start: int, end: int) -> ast.expr | None:
     for node in ast.walk(tree):
         if not isinstance(node, ast.expr) or isinstance(node, (ast.Starred, ast.JoinedStr, ast.FormattedValue)):
             continue
-        covers = (node.lineno, node.col_offset) <= (line, column) and (node.end_lineno or 0, node.end_col_offset or 0) >= (end_line, end_column)
+        covers = (node.lineno, node.col_offset) <= (line, column) and (node.end_lineno or 0, node.end_col_offset or 0) >= (
+            end_line,
+            end_column,
+        )
         telling = not isinstance(node, (ast.Constant, ast.Name)) and isinstance(getattr(node, "ctx", ast.Load()), ast.Load)
         if covers and telling and (best is None or _inside(node, best)):
             best = node

@@ -86,7 +86,9 @@ def _quoted(prefix: bytes, path: str) -> bytes:
         # git ends a name with a space by a tab, or it would read a time stamp into it
         return raw + (b"\t" if b" " in raw else b"")
     quoted = b"".join(
-        bytes([b]) if 32 <= b < 127 and b not in b'"\\' else {9: b"\\t", 10: b"\\n", 13: b"\\r", 34: b'\\"', 92: b"\\\\"}.get(b, b"\\%03o" % b)
+        bytes([b])
+        if 32 <= b < 127 and b not in b'"\\'
+        else {9: b"\\t", 10: b"\\n", 13: b"\\r", 34: b'\\"', 92: b"\\\\"}.get(b, b"\\%03o" % b)
         for b in raw
     )
     return b'"' + quoted + b'"'

@@ -24,7 +24,9 @@ class EnvironmentPolicy(_Table):
     test: str | None = Field(default=None, description="The command that runs the tests; detected when absent.")
     report: str | None = Field(default=None, description="JUnit XML that the test command writes, relative to the repository.")
     python: str | None = Field(default=None, description="The interpreter to use, such as '3.12' or an absolute path.")
-    network: Literal["off", "setup-only"] = Field(default="setup-only", description="Package indexes are reachable during set-up only, or never.")
+    network: Literal["off", "setup-only"] = Field(
+        default="setup-only", description="Package indexes are reachable during set-up only, or never."
+    )
     timeout_minutes: float = Field(default=15.0, gt=0, le=360, description="Time that set-up, and each run of the tests, may take.")
     image: str | None = Field(default=None, description="A container image; needs the container runner.")
     services: tuple[str, ...] = Field(default=(), description="Services such as 'postgres:16'; need the container runner.")
@@ -37,7 +39,9 @@ class VerifyPolicy(_Table):
     level: Literal["V3", "V4"] = Field(default="V3", description="The rung a fix must reach.")
     repeats: int = Field(default=3, ge=2, le=100, description="How often the repaired tests must pass.")
     full_suite: bool = Field(default=True, description="Run every test, not only those of the failing files.")
-    regression_test: Literal["off", "offer", "require"] = Field(default="offer", description="Whether a regression test comes with the fix.")
+    regression_test: Literal["off", "offer", "require"] = Field(
+        default="offer", description="Whether a regression test comes with the fix."
+    )
 
 
 class LimitsPolicy(_Table):

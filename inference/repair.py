@@ -98,6 +98,8 @@ def repair_checkout(request: RepairRequest, progress: Report | None = None, sett
     report = progress or (lambda _: None)
     settings = settings or SandboxSettings()
     proposers = _proposers(request)
+    if request.test is not None:
+        plan_from_command(request.test)  # what was typed wrong is wrong use; what the project's policy says is the project's
     runner = select_runner(allow_unsafe=request.unsafe)
     with tempfile.TemporaryDirectory(prefix="ledex-") as name:
         folder = Path(name)
@@ -107,10 +109,10 @@ def repair_checkout(request: RepairRequest, progress: Report | None = None, sett
         base = at_revision(request.path, request.base, folder / "base") if request.base is not None else None
         try:
             bench, notes = _bench(request, runner, settings, head, report)
-        except (EnvironmentFailed, WorkspaceError) as error:
+            environment_seconds = time.monotonic() - started
+            outcome = repair(head, base, bench, proposers, request.policy, request.budget, folder, report, request.jobs)
+        except (EnvironmentFailed, WorkspaceError) as error:  # a tree above its limit is seen when it is first laid out
             return Outcome("broken", str(error), timings=Timings(total=time.monotonic() - started))
-        environment_seconds = time.monotonic() - started
-        outcome = repair(head, base, bench, proposers, request.policy, request.budget, folder, report, request.jobs)
         timings = replace(outcome.timings, environment=environment_seconds, total=time.monotonic() - started)
         return replace(outcome, timings=timings, notes=notes, python=bench.environment.python, test_command=bench.plan.describe())
 
@@ -152,7 +154,9 @@ def repair(
     repaired = {t for targets, _ in accepted for t in targets}
     proposals = attempt.joined(reproduction, accepted) if len(accepted) > 1 else [p for _, p in accepted]
     complete = bool(proposals) and repaired == set(reproduction.failing)
-    timings = replace(timings, search=spent, first_plausible=search.first_plausible, chosen=time.monotonic() - started if proposals else None)
+    timings = replace(
+        timings, search=spent, first_plausible=search.first_plausible, chosen=time.monotonic() - started if proposals else None
+    )
     reason = _reason(proposals, refused, search)
     if proposals and not complete:
         reason = f"repairs {len(repaired)} of {len(reproduction.failing)} failing tests; {reason}"
@@ -300,7 +304,9 @@ def _proposers(request: RepairRequest) -> list[Proposer]:
     return [EmbeddedProposer(reserve=min(0.35 * request.budget, 15.0))]
 
 
-def _bench(request: RepairRequest, runner: Runner, settings: SandboxSettings, head: Workspace, report: Report) -> tuple[Bench, tuple[str, ...]]:
+def _bench(
+    request: RepairRequest, runner: Runner, settings: SandboxSettings, head: Workspace, report: Report
+) -> tuple[Bench, tuple[str, ...]]:
     policy = request.policy
     if policy.environment.image or policy.environment.services:
         needs = policy.environment.image or ", ".join(policy.environment.services)

@@ -179,7 +179,7 @@ def _server(problem: Problem, state: _State) -> CandidateServer:
 
 
 def relevant_passing(problem: Problem) -> list[str]:
-    """Passing tests worth running warm: those that cover suspects, most suspicious function first, the failing tests' own files preferred."""
+    """Passing tests worth running warm: those that cover suspects, most suspicious first, the failing tests' own files preferred."""
     reproduction = problem.reproduction
     files = {t.split("::")[0] for t in reproduction.failing}
     passing = set(reproduction.passing)
@@ -190,7 +190,9 @@ def relevant_passing(problem: Problem) -> list[str]:
         span = function.lines
         for test, lines in tests.items():
             if test in passing and lines & span:
-                score[test] = score.get(test, 0.0) + len(lines & span) / (1 + len(span)) / (1 + place) + (0.5 if test.split("::")[0] in files else 0)
+                score[test] = (
+                    score.get(test, 0.0) + len(lines & span) / (1 + len(span)) / (1 + place) + (0.5 if test.split("::")[0] in files else 0)
+                )
     return sorted(score, key=lambda t: (-score[t], t))[:_MOST_PASSING_TESTS]
 
 
@@ -261,8 +263,8 @@ def _judge_long(server: CandidateServer, state: _State, search: Search) -> None:
 
 
 def _enough(first: float, budget: float) -> float:
-    """When to stop collecting, in seconds since the start: as long again as the first find took, within reason."""
-    return first + min(max(2.5, 0.75 * first), 0.35 * budget)
+    """When to stop collecting, in seconds since the start: twice as long again as the first find took, at most a third of the budget."""
+    return first + min(max(3.0, 2 * first), 0.33 * budget)
 
 
 def _note(state: _State, batch: Sequence[Candidate], judgements: Sequence[Judgement]) -> None:

@@ -22,7 +22,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from sandbox import IsolationUnavailable, SandboxError
+from sandbox import IsolationUnavailable, SandboxError, WorkspaceError
 from sandbox.runner import WORK, Command, Execution, Mount, Tree
 from sandbox.seccomp import bpf_program
 from sandbox.supervision import Streams, Supervised
@@ -290,7 +290,8 @@ class BubblewrapRunner:
             group = f"root:x:0:\nledex:x:{uid}:\nnogroup:x:65534:\n"
             passwd = f"root:x:0:0:root:/root:/bin/sh\nledex:x:{uid}:{uid}:ledex:/tmp/home:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
             files[PASSWD_FD], files[GROUP_FD] = _memory_file(passwd.encode()), _memory_file(group.encode())
-            options = [*arguments(command, prepared_folder(), self.as_root), "--seccomp", str(SECCOMP_FD), "--json-status-fd", str(STATUS_FD)]
+            prepared = prepared_folder()
+            options = [*arguments(command, prepared, self.as_root), "--seccomp", str(SECCOMP_FD), "--json-status-fd", str(STATUS_FD)]
             files[ARGS_FD] = _memory_file(b"".join(os.fsencode(o) + b"\0" for o in options))
             try:
                 pid = _spawn([self.executable, "--args", str(ARGS_FD), "--", *_inner(command, uid, self.as_root)], files)
@@ -309,8 +310,8 @@ class BubblewrapRunner:
 def _not_started(execution: Execution) -> SandboxError:
     lines = execution.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
     if execution.exit_code == _LAYOUT_FAILED:
-        return SandboxError(f"the work tree could not be laid out in the sandbox ({lines[-1]}): raise limits.tree_mb, or remove large "
-                            "files from the checkout")  # fmt: skip
+        return WorkspaceError(f"the work tree could not be laid out in the sandbox ({lines[-1]}): raise limits.tree_mb, or remove large "
+                              "files from the checkout")  # fmt: skip
     return IsolationUnavailable(f"bubblewrap could not start ({lines[-1]}): run `ledex doctor`")
 
 

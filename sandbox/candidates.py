@@ -143,7 +143,14 @@ class CandidateServer:
     """
 
     def __init__(
-        self, bench: Bench, workspace: Workspace, failing: Sequence[str], passing: Sequence[str], *, wall_seconds: float, only_fork: bool = False
+        self,
+        bench: Bench,
+        workspace: Workspace,
+        failing: Sequence[str],
+        passing: Sequence[str],
+        *,
+        wall_seconds: float,
+        only_fork: bool = False,
     ) -> None:
         if bench.plan.framework == "command":
             raise CandidateServerError("the warm tiers serve pytest and unittest only")
@@ -245,7 +252,9 @@ class CandidateServer:
         """Judge candidates that ran out of fuel or time again, with a hundred times as much of both, one fork each."""
         return [j for j, _ in self._ask(self._swap_link(), list(trials), False, _LONG_FUEL, "fork")]
 
-    def observe(self, unit: Unit, edits: Sequence[tuple[int, int, str]], wanted: Sequence[tuple[int, int, int, int]], test: str) -> dict[str, Any]:
+    def observe(
+        self, unit: Unit, edits: Sequence[tuple[int, int, str]], wanted: Sequence[tuple[int, int, int, int]], test: str
+    ) -> dict[str, Any]:
         """Values that expressions of the (edited) unit had during a test, and the unit's arguments; texts, capped.
 
         ``wanted`` are (line, column, end line, end column) of expressions, columns in UTF-8 bytes as in ``ast``.

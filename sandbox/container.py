@@ -35,17 +35,58 @@ def arguments(engine: str, image: str, name: str, command: Command, empty: Path)
     """The engine's whole command line. Pure. ``empty`` is a folder for the layers that the tree does not have."""
     limits, tree = command.limits, command.tree
     options = [
-        engine, "run", "--rm", "--interactive", "--name", name, "--pull", "missing", "--network", "none", "--read-only", "--cap-drop", "ALL",
-        "--security-opt", "no-new-privileges", "--user", f"{_UID}:{_UID}", "--hostname", "localhost", "--ipc", "private", "--init",
-        "--pids-limit", str(limits.processes), "--memory", str(limits.memory_bytes), "--memory-swap", str(limits.memory_bytes),
-        "--ulimit", f"cpu={limits.cpu_seconds}", "--ulimit", f"fsize={limits.file_bytes}", "--ulimit", f"nofile={limits.open_files}",
-        "--ulimit", "core=0", "--shm-size", str(limits.temporary_bytes), "--log-driver", "none",
-        "--tmpfs", f"/tmp:rw,exec,nosuid,nodev,mode=1777,size={limits.temporary_bytes}",
-        "--tmpfs", f"{WORK}:rw,exec,nosuid,nodev,mode=1777,size={limits.tree_bytes}",
-    ]  # fmt: skip
+        engine,
+        "run",
+        "--rm",
+        "--interactive",
+        "--name",
+        name,
+        "--pull",
+        "missing",
+        "--network",
+        "none",
+        "--read-only",
+        "--cap-drop",
+        "ALL",
+        "--security-opt",
+        "no-new-privileges",
+        "--user",
+        f"{_UID}:{_UID}",
+        "--hostname",
+        "localhost",
+        "--ipc",
+        "private",
+        "--init",
+        "--pids-limit",
+        str(limits.processes),
+        "--memory",
+        str(limits.memory_bytes),
+        "--memory-swap",
+        str(limits.memory_bytes),
+        "--ulimit",
+        f"cpu={limits.cpu_seconds}",
+        "--ulimit",
+        f"fsize={limits.file_bytes}",
+        "--ulimit",
+        f"nofile={limits.open_files}",
+        "--ulimit",
+        "core=0",
+        "--shm-size",
+        str(limits.temporary_bytes),
+        "--log-driver",
+        "none",
+        "--tmpfs",
+        f"/tmp:rw,exec,nosuid,nodev,mode=1777,size={limits.temporary_bytes}",
+        "--tmpfs",
+        f"{WORK}:rw,exec,nosuid,nodev,mode=1777,size={limits.tree_bytes}",
+    ]
     mounts = list(command.mounts)
     if tree is not None:
-        mounts += [Mount(tree.root, "/run/tree"), Mount(tree.artifacts or empty, "/run/artifacts"), Mount(tree.overlay or empty, "/run/overlay")]
+        mounts += [
+            Mount(tree.root, "/run/tree"),
+            Mount(tree.artifacts or empty, "/run/artifacts"),
+            Mount(tree.overlay or empty, "/run/overlay"),
+        ]
     for mount in mounts:
         if "," in f"{mount.source}{mount.target}":
             raise SandboxError(f"{mount.source} has a comma in its name, which {engine} cannot bind: rename it")

@@ -76,19 +76,32 @@ def run_program(argv: Sequence[str]) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def gather(read: Read = read_text, run: Run = run_program, which: Callable[[str], str | None] = shutil.which, uid: int | None = None) -> Facts:
+def gather(
+    read: Read = read_text, run: Run = run_program, which: Callable[[str], str | None] = shutil.which, uid: int | None = None
+) -> Facts:
     """Look at this machine; nothing is changed."""
     root = (os.geteuid() if uid is None else uid) == 0
     status, message = run(ROOT_PROBE if root else PROBE)
     memory = next((line.split()[1] for line in (read("/proc/meminfo") or "").splitlines() if line.startswith("MemAvailable:")), "0")
     groups = read("/proc/1/cgroup") or ""
-    container = read("/run/.containerenv") is not None or read("/.dockerenv") is not None or any(
-        word in groups for word in ("docker", "kubepods", "containerd", "lxc"))  # fmt: skip
+    container = (
+        read("/run/.containerenv") is not None
+        or read("/.dockerenv") is not None
+        or any(word in groups for word in ("docker", "kubepods", "containerd", "lxc"))
+    )
     return Facts(
-        root=root, programs=frozenset(p for p in ("bwrap", "git", "setpriv", "prlimit") if which(p)), probe_status=status,
-        probe_message=(message.strip().splitlines() or [""])[-1], apparmor=_stripped(read(_APPARMOR)), clone=_stripped(read(_CLONE)),
-        most_namespaces=_stripped(read(_MOST)), in_container=container, seccomp=_seccomp(), pidfd=_pidfd(),
-        available_bytes=int(memory) * 1024)  # fmt: skip
+        root=root,
+        programs=frozenset(p for p in ("bwrap", "git", "setpriv", "prlimit") if which(p)),
+        probe_status=status,
+        probe_message=(message.strip().splitlines() or [""])[-1],
+        apparmor=_stripped(read(_APPARMOR)),
+        clone=_stripped(read(_CLONE)),
+        most_namespaces=_stripped(read(_MOST)),
+        in_container=container,
+        seccomp=_seccomp(),
+        pidfd=_pidfd(),
+        available_bytes=int(memory) * 1024,
+    )
 
 
 def _stripped(text: str | None) -> str | None:
@@ -119,18 +132,34 @@ def findings(facts: Facts, limits: Limits | None = None) -> tuple[Finding, ...]:
     found = [_isolation(facts)]
     for program, package in (("git", "git"), ("setpriv", "util-linux"), ("prlimit", "util-linux")):
         here = program in facts.programs
-        found.append(Finding(program, here, f"{program} {'is' if here else 'is not'} installed", "" if here else f"sudo apt-get install -y {package}"))
+        found.append(
+            Finding(
+                program, here, f"{program} {'is' if here else 'is not'} installed", "" if here else f"sudo apt-get install -y {package}"
+            )
+        )
     if facts.seccomp is None:
         found.append(Finding("seccomp", True, "the filter of system calls can be built"))
     else:
         found.append(Finding("seccomp", False, facts.seccomp, "sudo apt-get install -y libseccomp2"))
-    found.append(Finding("pidfd", facts.pidfd, "processes can be held by descriptor" if facts.pidfd else "the kernel is older than 5.3 or a filter "
-                         "refuses pidfd_open: run on a newer kernel"))  # fmt: skip
+    found.append(
+        Finding(
+            "pidfd",
+            facts.pidfd,
+            "processes can be held by descriptor"
+            if facts.pidfd
+            else "the kernel is older than 5.3 or a filter refuses pidfd_open: run on a newer kernel",
+        )
+    )
     wanted = limits.tree_bytes + 2 * limits.temporary_bytes + limits.memory_bytes
     enough = facts.available_bytes >= wanted
-    found.append(Finding(
-        "memory", enough, f"{facts.available_bytes // MIB} MiB are available; one full sandbox may take {wanted // MIB} MiB"
-        + ("" if enough else ": lower memory_mb and tree_mb under [limits]")))  # fmt: skip
+    found.append(
+        Finding(
+            "memory",
+            enough,
+            f"{facts.available_bytes // MIB} MiB are available; one full sandbox may take {wanted // MIB} MiB"
+            + ("" if enough else ": lower memory_mb and tree_mb under [limits]"),
+        )
+    )
     return tuple(found)
 
 
@@ -143,13 +172,22 @@ def _isolation(facts: Facts) -> Finding:
         return Finding(name, True, f"bubblewrap starts, {how}")
     if facts.in_container:
         return Finding(
-            name, False, f"this container refuses namespaces ({facts.probe_message})",
-            "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined ...")  # fmt: skip
+            name,
+            False,
+            f"this container refuses namespaces ({facts.probe_message})",
+            "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined ...",
+        )
     if facts.root:
-        return Finding(name, False, f"bubblewrap does not start ({facts.probe_message})", "bwrap --unshare-pid --unshare-net --ro-bind / / true")
+        return Finding(
+            name, False, f"bubblewrap does not start ({facts.probe_message})", "bwrap --unshare-pid --unshare-net --ro-bind / / true"
+        )
     if facts.clone == "0":
-        return Finding(name, False, "the kernel setting unprivileged_userns_clone refuses user namespaces",
-                       "sudo sysctl -w kernel.unprivileged_userns_clone=1")  # fmt: skip
+        return Finding(
+            name,
+            False,
+            "the kernel setting unprivileged_userns_clone refuses user namespaces",
+            "sudo sysctl -w kernel.unprivileged_userns_clone=1",
+        )
     if facts.most_namespaces == "0":
         return Finding(name, False, "the kernel setting max_user_namespaces allows none", "sudo sysctl -w user.max_user_namespaces=15000")
     if facts.apparmor == "1":

@@ -21,7 +21,7 @@ from sandbox.detection import Requirements, detect
 from sandbox.indexes import Indexes, configured_indexes
 from sandbox.interpreters import OLDEST, Interpreter, choose, discover, locate
 from sandbox.limits import Limits
-from sandbox.plan import ENV, PROJECT, Attempt, Step, build_plan
+from sandbox.plan import ENV, PROJECT, TOOLS, Attempt, Step, build_plan
 from sandbox.project_files import native_sources_hash, read_project_files
 from sandbox.runner import Command, Mount, Runner, Tree
 from sandbox.settings import SandboxSettings
@@ -176,7 +176,7 @@ def _key(
     """What a build depends on. Editable installs hold the tree's path inside and the names of its packages."""
     packages = sorted(path for path in files if path.endswith("/__init__.py"))
     content = [
-        FORMAT, tree.name, interpreter.executable, interpreter.version, [(p, files[p]) for p in requirements.files], asdict(requirements),
+        FORMAT, tree.inside, interpreter.executable, interpreter.version, [(p, files[p]) for p in requirements.files], asdict(requirements),
         packages, native_sources_hash(tree) if requirements.install_project else "", setup, sorted(environment.items()),
         indexes.index, indexes.extra, indexes.find_links,
     ]  # fmt: skip
@@ -245,7 +245,7 @@ def _overlay(
                           *missing),))
             ]
             if build.uv is not None:
-                attempts.insert(0, Attempt((("/ledex/uv", "pip", "install", "--no-build", "--python", ours.executable, "--python-version",
+                attempts.insert(0, Attempt(((f"{TOOLS}/uv", "pip", "install", "--no-build", "--python", ours.executable, "--python-version",
                                              text, "--target", ENV, *missing),)))  # fmt: skip
             build = replace(build, steps=(Step(f"{' and '.join(missing)} for Python {text}", tuple(attempts)),))
             with cache.building() as folder:

@@ -31,9 +31,12 @@ def git(*arguments: str | Path, cwd: Path, stdin: bytes | None = None) -> bytes:
     """Standard output of one git command. Raises WorkspaceError with git's last line."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     environment |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C",
-                    "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1", "GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}  # fmt: skip
+                    "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1", "GIT_ALLOW_PROTOCOL": "none",
+                    "GIT_NO_LAZY_FETCH": "1"}  # fmt: skip
     try:
-        done = subprocess.run(["git", *_SAFE, *map(str, arguments)], cwd=cwd, env=environment, input=stdin, capture_output=True, check=False)
+        done = subprocess.run(
+            ["git", *_SAFE, *map(str, arguments)], cwd=cwd, env=environment, input=stdin, capture_output=True, check=False
+        )
     except FileNotFoundError as error:
         raise WorkspaceError("git is not installed: apt-get install git") from error
     if done.returncode:
@@ -75,17 +78,17 @@ def blobs(repository: Path, commit: str) -> Iterator[Blob]:
     entries = []
     for line in git("ls-tree", "-r", "-z", "--full-tree", commit, cwd=repository).split(b"\0"):
         if line:
-            description, path = line.split(b"\t", 1)
+            description, name = line.split(b"\t", 1)
             mode, _, object_id = description.decode().split(" ")
-            entries.append((mode, object_id, os.fsdecode(path)))
+            entries.append((mode, object_id, os.fsdecode(name)))
     wanted = [e for e in entries if e[0] != "160000"]
     answer = git("cat-file", "--batch", "--buffer", cwd=repository, stdin="".join(f"{i}\n" for _, i, _ in wanted).encode())
     at = 0
-    for mode, _, path in wanted:
+    for mode, _, name in wanted:
         end = answer.index(b"\n", at)
         header = answer[at:end].split(b" ")
         if len(header) != 3:
-            raise WorkspaceError(f"the content of {path!r} is missing from the repository: fetch the commit in full")
+            raise WorkspaceError(f"the content of {name!r} is missing from the repository: fetch the commit in full")
         size = int(header[2])
-        yield Blob(mode, path, answer[end + 1 : end + 1 + size])
+        yield Blob(mode, name, answer[end + 1 : end + 1 + size])
         at = end + 2 + size

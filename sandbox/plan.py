@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sandbox.detection import Requirements
 
-TOOLS = "/ledex"
+TOOLS = "/ledex-tools"
 """Where our files lie inside a build's sandbox."""
 ENV = "/env"
 PACKAGES, DEVELOPMENT, OLD_SETUPTOOLS = f"{TOOLS}/packages.txt", f"{TOOLS}/development.txt", f"{TOOLS}/old-setuptools.txt"

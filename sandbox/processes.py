@@ -36,8 +36,9 @@ def watch(
         stdin.write(command.stdin)
         stdin.seek(0)
         try:
-            process = subprocess.Popen(argv, env=dict(environment), cwd=cwd, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                       start_new_session=True)  # fmt: skip
+            process = subprocess.Popen(
+                argv, env=dict(environment), cwd=cwd, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            )
         except OSError as error:
             raise SandboxError(f"{argv[0]} could not be started: {error.strerror}") from error
     with process:
@@ -74,9 +75,16 @@ def watch(
     if reason is None and code < 0:
         reason = "signal"
     return Execution(
-        exit_code=code if reason is None else None, signal=-code if code < 0 else None, reason=reason or "exited",
-        stdout=b"" if command.report else out.value(), stderr=err.value(), report=out.value() if command.report else b"", collected={},
-        seconds=time.monotonic() - started, peak_memory_bytes=peak)  # fmt: skip
+        exit_code=code if reason is None else None,
+        signal=-code if code < 0 else None,
+        reason=reason or "exited",
+        stdout=b"" if command.report else out.value(),
+        stderr=err.value(),
+        report=out.value() if command.report else b"",
+        collected={},
+        seconds=time.monotonic() - started,
+        peak_memory_bytes=peak,
+    )
 
 
 def _passed(limits: Limits, seconds: float, used: int, out: CappedBuffer, err: CappedBuffer, report: bool) -> Reason | None:

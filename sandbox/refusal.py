@@ -22,7 +22,8 @@ FORBIDDEN_PATHS = (
     ".git/**", ".github/**", ".gitlab-ci.yml", ".circleci/**", "azure-pipelines.yml", "Jenkinsfile", ".travis.yml", "appveyor.yml",
     "**/*.lock", "**/*-lock.json", "**/package-lock.json", "**/pnpm-lock.yaml", "**/go.sum", "**/requirements*.txt",
     "**/pyproject.toml", "**/setup.py", "**/setup.cfg", "**/package.json", "**/Cargo.toml", "**/go.mod", "**/pom.xml", "**/build.gradle*",
-    "**/tox.ini", "**/noxfile.py", "**/pytest.ini", "**/.pytest.ini", "**/pytest.toml", "**/.pytest.toml", "**/.coveragerc", "**/conftest.py", "**/sitecustomize.py",
+    "**/tox.ini", "**/noxfile.py", "**/pytest.ini", "**/.pytest.ini", "**/pytest.toml", "**/.pytest.toml",
+    "**/.coveragerc", "**/conftest.py", "**/sitecustomize.py",
     "**/usercustomize.py", "**/*.pth", "**/Makefile", "**/migrations/**", "**/__snapshots__/**", "**/*.snap", "**/.env*",
     "**/*.pem", "**/*.key", "**/*.pyc", "**/*.so", "**/*.dist-info/**", "**/*.egg-info/**", "**/*.egg-link", "**/fixtures/**",
     "**/testdata/**", "**/test_data/**", "**/test-data/**",
@@ -34,18 +35,25 @@ REACHES = frozenset({
     "_getframe", "currentframe", "_current_frames", "f_back", "f_globals", "f_locals", "tb_frame", "gi_frame", "settrace", "setprofile",
     "gc", "get_objects", "get_referrers", "atexit", "modules", "_exit", "_ledex_run", "_ledex_serve", "__ledex_tick__", "pytest", "_pytest",
     "pluggy", "unittest", "ctypes", "addaudithook", "sys.modules", "_clear_type_cache", "PYTEST_CURRENT_TEST", "__import__", "eval", "exec",
-    "importlib", "abort", "kill", "killpg", "setrecursionlimit", "__code__", "__subclasses__", "dup2", "memfd_create", "socketpair", "conftest",
-    "excepthook", "__excepthook__", "breakpoint", "builtins", "__builtins__", "load_tests", "monkeypatch", "execv", "execve", "execvp", "execvpe",
-    "execl", "execle", "execlp", "execlpe", "posix_spawn", "posix_spawnp", "fork", "forkpty", "fromfd", "fdopen", "sendfile", "writev", "/proc",
+    "importlib", "abort", "kill", "killpg", "setrecursionlimit", "__code__", "__subclasses__", "dup2", "memfd_create", "socketpair",
+    "conftest",
+    "excepthook", "__excepthook__", "breakpoint", "builtins", "__builtins__", "load_tests", "monkeypatch", "execv", "execve", "execvp",
+    "execvpe",
+    "execl", "execle", "execlp", "execlpe", "posix_spawn", "posix_spawnp", "fork", "forkpty", "fromfd", "fdopen", "sendfile", "writev",
+    "/proc",
     "/dev/fd", "raise_signal", "pthread_kill", "meta_path", "path_hooks", "path_importer_cache", "SkipTest", "code_info", "marshal",
 })  # fmt: skip
 """Names that reach for the interpreter or the judge, beside all that begin with ``pytest``; a patch may not mention any more often than the
 file did."""
 
-_JUDGES = frozenset({"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "coverage", "unittest", "exceptiongroup", "tomli", "pygments"})
+_JUDGES = frozenset(
+    {"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "coverage", "unittest", "exceptiongroup", "tomli", "pygments"}
+)
 _FOLDERS_ON_THE_PATH = ("", "src/", "lib/", "python/")
 
-_DELAYS = frozenset({"sleep", "retry", "retries", "retrying", "tenacity", "backoff", "max_retries", "rerun", "flaky", "skip", "skipif", "xfail"})
+_DELAYS = frozenset(
+    {"sleep", "retry", "retries", "retrying", "tenacity", "backoff", "max_retries", "rerun", "flaky", "skip", "skipif", "xfail"}
+)
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -247,7 +255,11 @@ def _literals(tree: ast.AST) -> Iterator[str]:
 def _compared(tree: ast.AST) -> Iterator[str]:
     """Literals on either side of ==, in, is or as a case pattern: what special-casing looks like."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Compare) and any(isinstance(o, (ast.Eq, ast.In, ast.Is)) for o in node.ops) or isinstance(node, ast.MatchValue):
+        if (
+            isinstance(node, ast.Compare)
+            and any(isinstance(o, (ast.Eq, ast.In, ast.Is)) for o in node.ops)
+            or isinstance(node, ast.MatchValue)
+        ):
             yield from _literals(node)
         elif isinstance(node, ast.Dict):
             for key in node.keys:

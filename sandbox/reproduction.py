@@ -9,7 +9,7 @@ from typing import Literal
 
 from sandbox.frameworks.records import Coverage
 from sandbox.report import Failure
-from sandbox.testing import Bench, TestRun, run_tests
+from sandbox.testing import WHOLE_COMMAND, Bench, TestRun, run_tests
 from sandbox.workspace import Workspace
 
 Status = Literal["failing", "passing", "flaky", "pre_existing", "broken"]
@@ -83,7 +83,8 @@ def unusable(run: TestRun) -> str | None:
     execution = run.execution
     limits = {"timeout": "time limit", "memory": "memory limit", "output": "output limit"}
     if execution.reason in limits:
-        return f"the tests passed the {limits[execution.reason]} after {execution.seconds:.0f} s: raise it, or name a quicker command with --test"
+        limit = limits[execution.reason]
+        return f"the tests passed the {limit} after {execution.seconds:.0f} s: raise it, or name a quicker command with --test"
     if run.report.collection_errors:
         error = run.report.collection_errors[0]
         what = f"{error.exception}: {error.message}".strip(": ").splitlines()
@@ -92,6 +93,8 @@ def unusable(run: TestRun) -> str | None:
         lines = (execution.stderr or execution.stdout).decode("utf-8", "replace").strip().splitlines()
         last = lines[-1][:300] if lines else "no output"
         return f"the test run ended without a report ({last}): run the command by hand, or name another with --test"
+    if run.report.failed == (WHOLE_COMMAND,) and run.status in (126, 127):  # the shell's words for a command that it cannot start
+        return f"the test command cannot be started ({run.report.failures[0].message[:300]}): name another with --test"
     if not run.report.outcomes and run.status not in (0, 5):
         lines = (execution.stderr + execution.stdout).decode("utf-8", "replace").strip().splitlines()
         errors = [line for line in lines if "error" in line.lower() and "usage:" not in line] or lines or ["no output"]

@@ -49,7 +49,8 @@ class Command:
 
     ``environment`` is complete: nothing of the caller's environment is inherited. ``collect`` are paths inside, shell-quoted by the
     runner, sent back as a tar archive after the command ends. ``report`` asks for the report descriptor: the command finds its
-    number as the last argument (argv gets it appended). ``stdin`` is readable on descriptor 0 (empty: /dev/null). ``proxy`` is a unix socket on the host, bound to ``/run/proxy.sock``.
+    number as the last argument (argv gets it appended). ``stdin`` is readable on descriptor 0 (empty: /dev/null). ``proxy`` is a unix
+    socket on the host, bound to ``/run/proxy.sock``.
     """
 
     argv: tuple[str, ...]

@@ -24,8 +24,24 @@ _START = (
     "sys.exit(sandlock.Sandbox(**policy).run_interactive(argv) % 256)\n"
 )
 _PROBE = "import sandlock; print(sandlock.landlock_abi_version() >= sandlock.min_landlock_abi())"
-_READABLE = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime",
-             "/etc/ssl/certs", "/etc/passwd", "/etc/group", "/dev/urandom", "/dev/zero", "/proc")  # fmt: skip
+_READABLE = (
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/etc/localtime",
+    "/etc/ssl/certs",
+    "/etc/passwd",
+    "/etc/group",
+    "/dev/urandom",
+    "/dev/zero",
+    "/proc",
+)
 
 
 def policy(command: Command, work: Path, cwd: Path) -> dict[str, object]:
@@ -34,10 +50,18 @@ def policy(command: Command, work: Path, cwd: Path) -> dict[str, object]:
     limits = command.limits
     readable = [p for p in _READABLE if Path(p).exists()] + [str(m.source) for m in command.mounts]
     return {
-        "fs_readable": readable, "fs_writable": [str(work), "/dev/null"], "net_allow": [], "net_allow_bind": [], "clean_env": True,
-        "env": dict(command.environment), "cwd": str(cwd), "max_memory": limits.memory_bytes, "max_processes": limits.processes,
-        "max_open_files": limits.open_files, "no_coredump": True,
-    }  # fmt: skip
+        "fs_readable": readable,
+        "fs_writable": [str(work), "/dev/null"],
+        "net_allow": [],
+        "net_allow_bind": [],
+        "clean_env": True,
+        "env": dict(command.environment),
+        "cwd": str(cwd),
+        "max_memory": limits.memory_bytes,
+        "max_processes": limits.processes,
+        "max_open_files": limits.open_files,
+        "no_coredump": True,
+    }
 
 
 class SandlockRunner:

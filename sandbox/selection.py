@@ -19,9 +19,7 @@ RUNNERS: Mapping[str, Callable[[], Runner]] = {"bubblewrap": BubblewrapRunner, "
 """In the order in which they are tried."""
 
 
-def select_runner(
-    prefer: str = "auto", allow_unsafe: bool = False, runners: Mapping[str, Callable[[], Runner]] = RUNNERS
-) -> Runner:
+def select_runner(prefer: str = "auto", allow_unsafe: bool = False, runners: Mapping[str, Callable[[], Runner]] = RUNNERS) -> Runner:
     """The preferred runner, or the first that runs a command here; no isolation at all only where it is allowed, and only as the last.
 
     Raises IsolationUnavailable with each one's reason.

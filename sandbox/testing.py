@@ -89,7 +89,9 @@ def python_command(bench: Bench, workspace: Workspace, probe: str, options: obje
     )
 
 
-def run_tests(bench: Bench, workspace: Workspace, only: Sequence[str] = (), coverage: bool = False, limits: Limits | None = None) -> TestRun:
+def run_tests(
+    bench: Bench, workspace: Workspace, only: Sequence[str] = (), coverage: bool = False, limits: Limits | None = None
+) -> TestRun:
     """Run the plan (or only these test ids) once in a fresh sandbox."""
     if bench.plan.framework == "command":
         return _run_command(bench, workspace, limits)

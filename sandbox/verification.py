@@ -188,7 +188,9 @@ def _check_target(ladder: _Ladder, reproduction: Reproduction, after: TestRun) -
 
 
 def _word(run: TestRun, test_id: str) -> str:
-    return {"failed": "fails", "error": "ends in an error", "skipped": "is skipped"}.get(run.report.outcomes.get(test_id, ""), "does not pass")
+    return {"failed": "fails", "error": "ends in an error", "skipped": "is skipped"}.get(
+        run.report.outcomes.get(test_id, ""), "does not pass"
+    )
 
 
 def _check_repeats(ladder: _Ladder, bench: Bench, head: Workspace, patched: Workspace, reproduction: Reproduction, repeats: int) -> None:
@@ -215,7 +217,13 @@ def _check_rest(ladder: _Ladder, bench: Bench, patched: Workspace, reproduction:
 
 
 def _check_overfit(
-    ladder: _Ladder, bench: Bench, head: Workspace, patched: Workspace, reproduction: Reproduction, changes: Mapping[str, Change], into: Path
+    ladder: _Ladder,
+    bench: Bench,
+    head: Workspace,
+    patched: Workspace,
+    reproduction: Reproduction,
+    changes: Mapping[str, Change],
+    into: Path,
 ) -> None:
     python = {p: c for p, c in changes.items() if p.endswith(".py") and c[0] is not None and c[1] is not None}
     if len(python) != len(changes):
@@ -237,7 +245,9 @@ def _check_overfit(
                 unnoticed += 1
     if made == 0:
         ladder.no_opinion("mutation", 4, "no mutant of the changed lines could be made")
-    elif unnoticed == made and made > 1:
+    elif unnoticed == made == 1:
+        ladder.no_opinion("mutation", 4, "the one mutant of the changed lines that could be made is not noticed")
+    elif unnoticed == made:
         raise ladder.failed("mutation", 4, f"none of {made} mutants of the changed lines is noticed by the tests beside the repaired ones")
     else:
         ladder.passed("mutation", 4, f"{made - unnoticed} of {made} mutants of the changed lines are noticed")

@@ -210,7 +210,8 @@ def snapshot(checkout: Path, into: Path) -> Workspace:
             total += information.st_size
             if total > MAX_TREE_BYTES:
                 raise WorkspaceError(
-                    f"the checkout is larger than {MAX_TREE_BYTES // MIB} MB ({file!r} passed it): ignore large files in .gitignore")
+                    f"the checkout is larger than {MAX_TREE_BYTES // MIB} MB ({file!r} passed it): ignore large files in .gitignore"
+                )
             _make_folders(root, file)
             try:
                 shutil.copyfile(source, root / file)

@@ -34,9 +34,7 @@ def read_junit(data: bytes, seconds: float = 0.0) -> TestReport:
         outcomes[test_id] = outcome
         if element is not None and outcome in ("failed", "error"):
             text = (element.text or "")[:6000]
-            frames = tuple(
-                Frame(m.group(1) or m.group(4), int(m.group(2) or m.group(5)), m.group(3) or "") for m in _FRAME.finditer(text)
-            )
+            frames = tuple(Frame(m.group(1) or m.group(4), int(m.group(2) or m.group(5)), m.group(3) or "") for m in _FRAME.finditer(text))
             failures.append(Failure(test_id, element.get("type") or "", (element.get("message") or text)[:2000], frames, text))
     return TestReport(outcomes, tuple(failures), seconds=seconds)
 

@@ -35,7 +35,7 @@ def read_records(data: bytes, seconds: float) -> Records:
     errors: list[Failure] = []
     collected: tuple[str, ...] | None = None
     status: int | None = None
-    raw_coverage: dict[str, dict[str, list[int]]] = {}
+    raw_coverage: dict[str, dict[str, Any]] = {}
     contexts: list[str] = []
     for line in data.split(b"\n"):
         record = _parse(line)
@@ -76,12 +76,14 @@ def _list(value: object) -> list[Any]:
 
 def _failure(test_id: str, record: dict[str, Any]) -> Failure:
     frames = tuple(
-        Frame(str(f[0]), f[1] if isinstance(f[1], int) else 0, str(f[2])) for f in _list(record.get("frames")) if isinstance(f, list) and len(f) == 3
+        Frame(str(f[0]), f[1] if isinstance(f[1], int) else 0, str(f[2]))
+        for f in _list(record.get("frames"))
+        if isinstance(f, list) and len(f) == 3
     )
     return Failure(test_id, str(record.get("exception", "")), str(record.get("message", "")), frames, str(record.get("text", "")))
 
 
-def _coverage(raw: dict[str, dict[str, list[int]]], contexts: list[str]) -> Coverage:
+def _coverage(raw: dict[str, dict[str, Any]], contexts: list[str]) -> Coverage:
     lines: dict[str, dict[str, frozenset[int]]] = {}
     for path, tests in raw.items():
         for number, ran in tests.items():

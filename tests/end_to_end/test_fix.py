@@ -74,9 +74,8 @@ def test_the_explanation_names_test_file_line_and_values(ran: Ran, name: str, wo
 @fixed
 def test_explanation_and_patch_are_printed(ran: Ran, name: str) -> None:
     run = ran(name)
-    printed = run.stdout.replace("\r", "")
-    expected = [*run.best["explanation"].splitlines(), *run.patch.decode("utf-8", "replace").replace("\r", "").splitlines()]
-    assert [line for line in expected if line not in printed] == []
+    assert run.best["explanation"] in run.stdout
+    assert run.patch.decode("utf-8", "replace") in run.stdout
 
 
 @pytest.mark.parametrize("name", sorted(set(FIXED) - {APPLIED}))
@@ -184,6 +183,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     (["{checkout}", "--base=--all"], "'--all' is no revision"),
     (["{checkout}", "--engine", "model"], "no model endpoint is configured"),
     (["{checkout}", "--json", "{folder}/no/such/folder.json"], "folder.json cannot be written: No such file or directory"),
+    (["{checkout}", "--json", "{folder}/folder"], "folder cannot be written: it is a folder"),
     (["{checkout}", "--budget", "0"], "--budget"),
     (["{checkout}", "--test", "pytest 'x"], "the test command cannot be read"),
 ])  # fmt: skip
@@ -192,6 +192,7 @@ def test_wrong_use_exits_with_2_one_reason_and_no_json(checkout: Checkout, tmp_p
     (tmp_path / "torn.toml").write_text("[verify\n")
     (tmp_path / "wrong.toml").write_text("[verify]\nrepeats = 'many'\n")
     file = tmp_path / "outcome.json"
+    (tmp_path / "folder").mkdir()
     given = [a.format(checkout=checkout.folder, folder=tmp_path) for a in arguments]
     done = command("fix", "--python", sys.executable, "--json", file, *given)
     stderr = done.stderr.decode()

@@ -40,8 +40,17 @@ _PR_SET_DUMPABLE = 4
 T = TypeVar("T")
 
 SMALL = Limits(
-    wall_seconds=30, cpu_seconds=20, memory_bytes=256 * MIB, processes=24, file_bytes=16 * MIB, open_files=64, tree_bytes=8 * MIB,
-    temporary_bytes=8 * MIB, output_bytes=64 * 1024, report_bytes=MIB)  # fmt: skip
+    wall_seconds=30,
+    cpu_seconds=20,
+    memory_bytes=256 * MIB,
+    processes=24,
+    file_bytes=16 * MIB,
+    open_files=64,
+    tree_bytes=8 * MIB,
+    temporary_bytes=8 * MIB,
+    output_bytes=64 * 1024,
+    report_bytes=MIB,
+)
 
 
 def in_child(uid: int, function: Callable[[], T]) -> T:
@@ -99,12 +108,28 @@ class Caller:
         return self.does(lambda: BubblewrapRunner().run(command))
 
     def attack(
-        self, source: str, *arguments: str, tree: Tree | None = None, limits: Limits = SMALL, mounts: Sequence[Mount] = (),
-        environment: Mapping[str, str] | None = None, report: bool = False, collect: tuple[str, ...] = ()) -> Execution:  # fmt: skip
+        self,
+        source: str,
+        *arguments: str,
+        tree: Tree | None = None,
+        limits: Limits = SMALL,
+        mounts: Sequence[Mount] = (),
+        environment: Mapping[str, str] | None = None,
+        report: bool = False,
+        collect: tuple[str, ...] = (),
+    ) -> Execution:
         """Run Python source inside. It is told ``arguments`` as ``sys.argv[1:]``."""
-        return self.run(Command(
-            (self.python, "-I", "-c", textwrap.dedent(source), *arguments), tree=tree, limits=limits, mounts=(*self.mounts, *mounts),
-            environment={"PATH": "/usr/bin:/bin", **(environment or {})}, report=report, collect=collect))  # fmt: skip
+        return self.run(
+            Command(
+                (self.python, "-I", "-c", textwrap.dedent(source), *arguments),
+                tree=tree,
+                limits=limits,
+                mounts=(*self.mounts, *mounts),
+                environment={"PATH": "/usr/bin:/bin", **(environment or {})},
+                report=report,
+                collect=collect,
+            )
+        )
 
 
 def answer(execution: Execution) -> Any:
@@ -219,6 +244,5 @@ def diff(path: str, before: str, after: str) -> bytes:
 
     old, new = textwrap.dedent(before), textwrap.dedent(after)
     header = "" if before else "new file mode 100644\n"
-    lines = difflib.unified_diff(
-        old.splitlines(True), new.splitlines(True), f"a/{path}" if before else "/dev/null", f"b/{path}")
+    lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), f"a/{path}" if before else "/dev/null", f"b/{path}")
     return (f"diff --git a/{path} b/{path}\n{header}" + "".join(lines)).encode()

@@ -13,8 +13,18 @@ from sandbox.limits import MIB, Limits
 from sandbox.runner import Command
 
 WELL = Facts(
-    root=False, programs=frozenset({"bwrap", "git", "setpriv", "prlimit"}), probe_status=0, probe_message="", apparmor=None, clone=None,
-    most_namespaces="96365", in_container=False, seccomp=None, pidfd=True, available_bytes=16 * 1024 * MIB)  # fmt: skip
+    root=False,
+    programs=frozenset({"bwrap", "git", "setpriv", "prlimit"}),
+    probe_status=0,
+    probe_message="",
+    apparmor=None,
+    clone=None,
+    most_namespaces="96365",
+    in_container=False,
+    seccomp=None,
+    pidfd=True,
+    available_bytes=16 * 1024 * MIB,
+)
 REFUSED = replace(WELL, probe_status=1, probe_message="bwrap: setting up uid map: Permission denied")
 
 
@@ -23,21 +33,29 @@ def test_a_machine_that_is_well_needs_no_command() -> None:
     assert remedy(findings(WELL)) is None
 
 
-@pytest.mark.parametrize(("facts", "name", "detail", "command"), [
-    (replace(WELL, programs=WELL.programs - {"bwrap"}, probe_status=127), "isolation", "not installed", "sudo apt-get install -y bubblewrap"),
-    (replace(REFUSED, apparmor="1"), "isolation", "AppArmor", "apparmor.d/bwrap"),
-    (replace(REFUSED, clone="0"), "isolation", "unprivileged_userns_clone", "sudo sysctl -w kernel.unprivileged_userns_clone=1"),
-    (replace(REFUSED, most_namespaces="0"), "isolation", "max_user_namespaces", "sudo sysctl -w user.max_user_namespaces=15000"),
-    (replace(REFUSED, in_container=True, apparmor="1"), "isolation", "container refuses", "docker run --security-opt"),
-    (replace(REFUSED, root=True, apparmor="1"), "isolation", "does not start", "bwrap --unshare-pid"),
-    (REFUSED, "isolation", "setting up uid map", "bwrap --unshare-user"),
-    (replace(WELL, programs=WELL.programs - {"git"}), "git", "not installed", "sudo apt-get install -y git"),
-    (replace(WELL, programs=WELL.programs - {"setpriv"}), "setpriv", "not installed", "util-linux"),
-    (replace(WELL, programs=WELL.programs - {"prlimit"}), "prlimit", "not installed", "util-linux"),
-    (replace(WELL, seccomp="libseccomp could not be loaded"), "seccomp", "libseccomp", "sudo apt-get install -y libseccomp2"),
-    (replace(WELL, pidfd=False), "pidfd", "5.3", ""),
-    (replace(WELL, available_bytes=512 * MIB), "memory", "512 MiB", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("facts", "name", "detail", "command"),
+    [
+        (
+            replace(WELL, programs=WELL.programs - {"bwrap"}, probe_status=127),
+            "isolation",
+            "not installed",
+            "sudo apt-get install -y bubblewrap",
+        ),
+        (replace(REFUSED, apparmor="1"), "isolation", "AppArmor", "apparmor.d/bwrap"),
+        (replace(REFUSED, clone="0"), "isolation", "unprivileged_userns_clone", "sudo sysctl -w kernel.unprivileged_userns_clone=1"),
+        (replace(REFUSED, most_namespaces="0"), "isolation", "max_user_namespaces", "sudo sysctl -w user.max_user_namespaces=15000"),
+        (replace(REFUSED, in_container=True, apparmor="1"), "isolation", "container refuses", "docker run --security-opt"),
+        (replace(REFUSED, root=True, apparmor="1"), "isolation", "does not start", "bwrap --unshare-pid"),
+        (REFUSED, "isolation", "setting up uid map", "bwrap --unshare-user"),
+        (replace(WELL, programs=WELL.programs - {"git"}), "git", "not installed", "sudo apt-get install -y git"),
+        (replace(WELL, programs=WELL.programs - {"setpriv"}), "setpriv", "not installed", "util-linux"),
+        (replace(WELL, programs=WELL.programs - {"prlimit"}), "prlimit", "not installed", "util-linux"),
+        (replace(WELL, seccomp="libseccomp could not be loaded"), "seccomp", "libseccomp", "sudo apt-get install -y libseccomp2"),
+        (replace(WELL, pidfd=False), "pidfd", "5.3", ""),
+        (replace(WELL, available_bytes=512 * MIB), "memory", "512 MiB", ""),
+    ],
+)
 def test_each_refusal_is_named_with_its_remedy(facts: Facts, name: str, detail: str, command: str) -> None:
     wrong = [f for f in findings(facts) if not f.ok]
     assert [f.name for f in wrong] == [name]
@@ -67,9 +85,15 @@ def machine(files: Mapping[str, str], probe: tuple[int, str] = (0, ""), uid: int
 
 
 def test_facts_are_read_from_the_kernels_files() -> None:
-    facts, ran = machine({
-        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1\n", "/proc/sys/kernel/unprivileged_userns_clone": "0\n",
-        "/proc/sys/user/max_user_namespaces": "0\n", "/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    2048 kB\n"}, (1, "a\nbwrap: no\n"))  # fmt: skip
+    facts, ran = machine(
+        {
+            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1\n",
+            "/proc/sys/kernel/unprivileged_userns_clone": "0\n",
+            "/proc/sys/user/max_user_namespaces": "0\n",
+            "/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    2048 kB\n",
+        },
+        (1, "a\nbwrap: no\n"),
+    )
     assert (facts.apparmor, facts.clone, facts.most_namespaces, facts.available_bytes) == ("1", "0", "0", 2 * MIB)
     assert (facts.probe_status, facts.probe_message, facts.root) == (1, "bwrap: no", False)
     assert ran == [PROBE]

@@ -168,7 +168,7 @@ attempt("resolve", lambda: socket.getaddrinfo("pypi.org", 443))
 attempt("reachable index", lambda: through_proxy("%(index)s"))
 attempt("read secret", lambda: open(%(secret)r).read())
 attempt("list home", lambda: os.listdir(%(home)r))
-for path in (%(home)r + "/written", "/usr/written", "/etc/written", "/ledex/uv", "/ledex/plan.json", sys.base_prefix + "/written",
+for path in (%(home)r + "/written", "/usr/written", "/etc/written", "/ledex-tools/uv", "/ledex-tools/plan.json", sys.base_prefix + "/written",
              "/written"):
     attempt("write " + path, lambda: write(path))
 attempt("see the caller", lambda: os.readlink("/proc/%(pid)d/cwd"))

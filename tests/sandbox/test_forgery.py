@@ -12,7 +12,7 @@ from sandbox.verification import verify
 from tests.sandbox.conftest import Repository, diff
 
 SAMPLE = "def answer():\n    return 41\n"
-FORGERY = '''\
+FORGERY = """\
 def answer():
     import json
     import os
@@ -30,7 +30,7 @@ def answer():
         except OSError:
             pass
     getattr(os, name("_ex", "it"))(0)
-'''
+"""
 TESTS = "from sample import answer\n\n\ndef test_answer():\n    assert answer() == 42\n\n\ndef test_other():\n    pass\n"
 
 

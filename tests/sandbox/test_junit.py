@@ -40,13 +40,19 @@ def test_reports_in_wide_encodings_are_read(encoding: str) -> None:
     assert read_junit(text.encode(encoding)).outcomes == {"t": "passed"}
 
 
-@pytest.mark.parametrize("data", [
-    b"", b"no xml", b"<testsuite>", b"\xff\xfe\x00",
-    b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><s><testcase name="&b;"/></s>',
-    b'<?xml version="1.0"?><!DOCTYPE x SYSTEM "file:///etc/passwd"><s/>',
-    '<!DOCTYPE x [<!ENTITY a "aaaa">]><s><testcase name="&a;"/></s>'.encode("utf-16"),
-    '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE x [<!ENTITY a "aaaa">]><s/>'.encode("utf-16-le"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no xml",
+        b"<testsuite>",
+        b"\xff\xfe\x00",
+        b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><s><testcase name="&b;"/></s>',
+        b'<?xml version="1.0"?><!DOCTYPE x SYSTEM "file:///etc/passwd"><s/>',
+        '<!DOCTYPE x [<!ENTITY a "aaaa">]><s><testcase name="&a;"/></s>'.encode("utf-16"),
+        '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE x [<!ENTITY a "aaaa">]><s/>'.encode("utf-16-le"),
+    ],
+)
 def test_what_is_no_plain_report_is_incomplete_and_empty(data: bytes) -> None:
     report = read_junit(data)
     assert (report.outcomes, report.complete) == ({}, False)
@@ -57,7 +63,7 @@ def test_any_bytes_get_a_report(data: bytes) -> None:
     assert read_junit(b"<s><testcase name='t'>" + data).complete is False
 
 
-@given(st.text(alphabet="File \"a.py\", line 0123456789²٣ in f\n/:at ", max_size=200))
+@given(st.text(alphabet='File "a.py", line 0123456789²٣ in f\n/:at ', max_size=200))
 def test_any_traceback_text_is_read(text: str) -> None:
     from xml.sax.saxutils import escape
 

@@ -25,23 +25,65 @@ def test_an_everyday_change_is_allowed() -> None:
     assert reason() is None
 
 
-@pytest.mark.parametrize("path", ["src/shop.py", "a/b/c.py", "lib/conf.py", "shop/tested.py", "contest.py", "latest.py", "data.json", "README.md"])
+@pytest.mark.parametrize(
+    "path", ["src/shop.py", "a/b/c.py", "lib/conf.py", "shop/tested.py", "contest.py", "latest.py", "data.json", "README.md"]
+)
 def test_ordinary_paths_are_allowed(path: str) -> None:
     assert reason(path, b"1\n", b"2\n") is None
 
 
-@pytest.mark.parametrize("path", [
-    "test_shop.py", "shop_test.py", "tests/data.json", "a/tests/x.py", "conftest.py", "a/conftest.py", "sitecustomize.py", "usercustomize.py",
-    "pytest.ini", ".pytest.ini", "pytest.toml", "tox.ini", "setup.cfg", "setup.py", "pyproject.toml", "sub/pyproject.toml", ".coveragerc",
-    ".github/workflows/ci.yml", ".gitlab-ci.yml", "Makefile", "noxfile.py", "uv.lock", "poetry.lock", "requirements.txt", "requirements-dev.txt",
-    "a/package-lock.json", "app/migrations/0001.py", "x/__snapshots__/a.snap", ".env", ".env.local", "key.pem", "a.so", "a.pyc", "x.pth",
-    "x.dist-info/entry_points.txt", "x.egg-info/entry_points.txt", "fixtures/a.json", "a/testdata/x", "CONFTEST.PY", "PyProject.toml",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "test_shop.py",
+        "shop_test.py",
+        "tests/data.json",
+        "a/tests/x.py",
+        "conftest.py",
+        "a/conftest.py",
+        "sitecustomize.py",
+        "usercustomize.py",
+        "pytest.ini",
+        ".pytest.ini",
+        "pytest.toml",
+        "tox.ini",
+        "setup.cfg",
+        "setup.py",
+        "pyproject.toml",
+        "sub/pyproject.toml",
+        ".coveragerc",
+        ".github/workflows/ci.yml",
+        ".gitlab-ci.yml",
+        "Makefile",
+        "noxfile.py",
+        "uv.lock",
+        "poetry.lock",
+        "requirements.txt",
+        "requirements-dev.txt",
+        "a/package-lock.json",
+        "app/migrations/0001.py",
+        "x/__snapshots__/a.snap",
+        ".env",
+        ".env.local",
+        "key.pem",
+        "a.so",
+        "a.pyc",
+        "x.pth",
+        "x.dist-info/entry_points.txt",
+        "x.egg-info/entry_points.txt",
+        "fixtures/a.json",
+        "a/testdata/x",
+        "CONFTEST.PY",
+        "PyProject.toml",
+    ],
+)
 def test_tests_settings_and_manifests_are_refused(path: str) -> None:
     assert reason(path, b"1\n", b"2\n") is not None
 
 
-@pytest.mark.parametrize("path", ["json.py", "src/typing.py", "pytest.py", "a/pytest.py", "_pytest/__init__.py", "unittest/__init__.py", "coverage.py"])
+@pytest.mark.parametrize(
+    "path", ["json.py", "src/typing.py", "pytest.py", "a/pytest.py", "_pytest/__init__.py", "unittest/__init__.py", "coverage.py"]
+)
 def test_a_new_file_in_place_of_a_known_module_is_refused(path: str) -> None:
     assert "in place of the real" in (reason(path, None) or "")
 
@@ -51,20 +93,56 @@ def test_a_new_file_inside_a_package_may_have_any_name(path: str) -> None:
     assert reason(path, None) is None
 
 
-@pytest.mark.parametrize("code", [
-    "import sys; sys.modules.clear()", "import gc", "import atexit", "import os; os._exit(0)", "from os import _exit", "import os as o; o.abort()",
-    "import pytest", "from _pytest import reports", "import unittest.mock", "raise unittest.SkipTest()", "sys._getframe(1)", "inspect.currentframe()",
-    "eval('1')", "exec('1')", "__import__('os')", "import importlib", "f.__code__ = g.__code__", "object.__subclasses__()", "import ctypes",
-    "signal.raise_signal(9)", "os.kill(1, 9)", "os.execv('/bin/true', [])", "os.fork()", "os.dup2(1, 3)", "open('/proc/self/fd/3', 'w')",
-    "open('/dev/fd/3', 'w')", "getattr(sys, 'modules')", "os.environ['PYTEST_CURRENT_TEST']", "import builtins", "def pytest_pyfunc_call(): pass",
-    "pytest_plugins = []", "def load_tests(): pass", "sys.settrace(None)", "threading.setprofile(None)", "getattr(os, b'_exit'.decode())",
-    "sys.meta_path.insert(0, x)", "breakpoint()", "\uff45xec('1')",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sys; sys.modules.clear()",
+        "import gc",
+        "import atexit",
+        "import os; os._exit(0)",
+        "from os import _exit",
+        "import os as o; o.abort()",
+        "import pytest",
+        "from _pytest import reports",
+        "import unittest.mock",
+        "raise unittest.SkipTest()",
+        "sys._getframe(1)",
+        "inspect.currentframe()",
+        "eval('1')",
+        "exec('1')",
+        "__import__('os')",
+        "import importlib",
+        "f.__code__ = g.__code__",
+        "object.__subclasses__()",
+        "import ctypes",
+        "signal.raise_signal(9)",
+        "os.kill(1, 9)",
+        "os.execv('/bin/true', [])",
+        "os.fork()",
+        "os.dup2(1, 3)",
+        "open('/proc/self/fd/3', 'w')",
+        "open('/dev/fd/3', 'w')",
+        "getattr(sys, 'modules')",
+        "os.environ['PYTEST_CURRENT_TEST']",
+        "import builtins",
+        "def pytest_pyfunc_call(): pass",
+        "pytest_plugins = []",
+        "def load_tests(): pass",
+        "sys.settrace(None)",
+        "threading.setprofile(None)",
+        "getattr(os, b'_exit'.decode())",
+        "sys.meta_path.insert(0, x)",
+        "breakpoint()",
+        "\uff45xec('1')",
+    ],
+)
 def test_reaching_for_the_interpreter_or_the_judge_is_refused(code: str) -> None:
     assert "reaches for" in (added(code) or "")
 
 
-@pytest.mark.parametrize("code", ["time.sleep(1)", "retry(f)", "@flaky", "from tenacity import wait", "x = skipif(1)", "requests.get(max_retries=3)"])
+@pytest.mark.parametrize(
+    "code", ["time.sleep(1)", "retry(f)", "@flaky", "from tenacity import wait", "x = skipif(1)", "requests.get(max_retries=3)"]
+)
 def test_waiting_and_retrying_are_refused(code: str) -> None:
     body = code if not code.startswith("@") else "@flaky\n    def g(): pass"
     assert "waits, retries or skips" in (added(body) or "")
@@ -76,7 +154,18 @@ def test_a_name_that_the_file_had_already_may_stay() -> None:
     assert reason(before=before, after=before + b"sys.modules.clear()\n") is not None
 
 
-@pytest.mark.parametrize("code", ["expected = 1", "evaluate(x)", "executor.run(x)", "modulesx = 1", "x.skipped = True", "# eval(x)", "'a long text that says eval and exec, as documentation of sixty letters or more does'"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "expected = 1",
+        "evaluate(x)",
+        "executor.run(x)",
+        "modulesx = 1",
+        "x.skipped = True",
+        "# eval(x)",
+        "'a long text that says eval and exec, as documentation of sixty letters or more does'",
+    ],
+)
 def test_names_that_only_resemble_are_allowed(code: str) -> None:
     assert added(code) is None
 
@@ -119,8 +208,10 @@ def test_a_scope_allows_and_denies_with_deny_stronger() -> None:
     assert refusal(change, Scope(allow=("src/**",), deny=("**/a.py",))) is not None
 
 
-@pytest.mark.parametrize(("path", "pattern", "wanted"), [
-    ("a.py", "**/a.py", True), ("x/y/a.py", "**/a.py", True), ("b/a.py.txt", "**/a.py", False), ("SRC/A.py", "src/*.py", True)])
+@pytest.mark.parametrize(
+    ("path", "pattern", "wanted"),
+    [("a.py", "**/a.py", True), ("x/y/a.py", "**/a.py", True), ("b/a.py.txt", "**/a.py", False), ("SRC/A.py", "src/*.py", True)],
+)
 def test_patterns(path: str, pattern: str, wanted: bool) -> None:
     assert matches(path, pattern) is wanted
 
@@ -139,7 +230,9 @@ def test_a_literal_of_the_test_that_is_newly_compared_with_is_found() -> None:
     change = {"a.py": (BEFORE, b"def f(x):\n    if x == [10, 20]:\n        return 3\n    return x\n")}
     assert special_cased(change, literals) in ("10", "20")
     assert special_cased({"a.py": (BEFORE, b"def f(x):\n    return {'total': 1}[x]\n")}, literals) == "'total'"
-    assert special_cased({"a.py": (BEFORE, b"def f(x):\n    match x:\n        case 'total':\n            return 1\n")}, literals) == "'total'"
+    assert (
+        special_cased({"a.py": (BEFORE, b"def f(x):\n    match x:\n        case 'total':\n            return 1\n")}, literals) == "'total'"
+    )
 
 
 def test_everyday_literals_and_known_ones_are_no_special_cases() -> None:

@@ -13,7 +13,10 @@ from sandbox.reproduction import Reproduction, reproduce
 from sandbox.runner import Command, Execution, Runner, Session
 from tests.sandbox.conftest import Repository
 
-FAILING = {"code_.py": "def f(x):\n    return x\n", "test_code.py": "from code_ import f\ndef test_f():\n    assert f(1) == 2\ndef test_g():\n    assert f(3) == 3\n"}
+FAILING = {
+    "code_.py": "def f(x):\n    return x\n",
+    "test_code.py": "from code_ import f\ndef test_f():\n    assert f(1) == 2\ndef test_g():\n    assert f(3) == 3\n",
+}
 
 
 class Waiting:
@@ -76,18 +79,30 @@ def test_a_failure_that_the_base_does_not_have_is_this_changes(repository: Repos
     assert reproduce(repository.bench(head), head, base).status == "failing"
 
 
-@pytest.mark.parametrize(("files", "limits", "word"), [
-    ({"test_a.py": "import nowhere\ndef test_a(): pass\n"}, {}, "No module named 'nowhere'"),
-    ({"test_a.py": "def test_a(:\n"}, {}, "SyntaxError"),
-    ({"test_a.py": "import os\ndef test_a(): os._exit(0)\n"}, {}, "without a report"),
-    ({"test_a.py": "import os\ndef test_a(): os.kill(os.getpid(), 11)\n"}, {}, "without a report"),
-    ({"test_a.py": "def test_a():\n    while True: pass\n"}, {"wall_seconds": 3.0}, "time limit"),
-    ({"test_a.py": "def test_a():\n    while True: print('x' * 100000)\n", "pytest.ini": "[pytest]\naddopts = -s\n"}, {"output_bytes": 4096}, "output limit"),
-    ({"test_a.py": "import time\ndef test_a():\n    b = b'x' * (300 << 20)\n    time.sleep(9)\n"}, {"memory_bytes": 200 * MIB}, "memory limit"),
-    ({"test_a.py": "x = 1\n"}, {}, "no tests were collected"),
-    ({"test_a.py": "def test_a(): pass\n", "pytest.ini": "[pytest]\naddopts = --no-such-option\n"}, {}, "--no-such-option"),
-    ({"test_a.py": "def test_a(): pass\n", "conftest.py": "1 / 0\n"}, {}, "--test"),
-], ids=["import", "syntax", "exit", "crash", "hang", "output", "memory", "none", "option", "conftest"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("files", "limits", "word"),
+    [
+        ({"test_a.py": "import nowhere\ndef test_a(): pass\n"}, {}, "No module named 'nowhere'"),
+        ({"test_a.py": "def test_a(:\n"}, {}, "SyntaxError"),
+        ({"test_a.py": "import os\ndef test_a(): os._exit(0)\n"}, {}, "without a report"),
+        ({"test_a.py": "import os\ndef test_a(): os.kill(os.getpid(), 11)\n"}, {}, "without a report"),
+        ({"test_a.py": "def test_a():\n    while True: pass\n"}, {"wall_seconds": 3.0}, "time limit"),
+        (
+            {"test_a.py": "def test_a():\n    while True: print('x' * 100000)\n", "pytest.ini": "[pytest]\naddopts = -s\n"},
+            {"output_bytes": 4096},
+            "output limit",
+        ),
+        (
+            {"test_a.py": "import time\ndef test_a():\n    b = b'x' * (300 << 20)\n    time.sleep(9)\n"},
+            {"memory_bytes": 200 * MIB},
+            "memory limit",
+        ),
+        ({"test_a.py": "x = 1\n"}, {}, "no tests were collected"),
+        ({"test_a.py": "def test_a(): pass\n", "pytest.ini": "[pytest]\naddopts = --no-such-option\n"}, {}, "--no-such-option"),
+        ({"test_a.py": "def test_a(): pass\n", "conftest.py": "1 / 0\n"}, {}, "--test"),
+    ],
+    ids=["import", "syntax", "exit", "crash", "hang", "output", "memory", "none", "option", "conftest"],
+)
 def test_what_says_nothing_is_broken_for_one_stated_reason(
     repository: Repository, files: dict[str, str], limits: dict[str, float], word: str
 ) -> None:

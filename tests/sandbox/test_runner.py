@@ -156,8 +156,9 @@ def test_a_session_ends_when_its_time_is_over(runner: BubblewrapRunner) -> None:
 
 
 def test_peak_memory_is_told(runner: BubblewrapRunner) -> None:
-    execution = runner.run(Command((sys.executable, "-c", "b = bytearray(40 << 20); import time; time.sleep(0.3)"), limits=SMALL,
-                                   mounts=_own_python()))  # fmt: skip
+    execution = runner.run(
+        Command((sys.executable, "-c", "b = bytearray(40 << 20); import time; time.sleep(0.3)"), limits=SMALL, mounts=_own_python())
+    )
     assert execution.ok, execution
     assert 40 * MIB < execution.peak_memory_bytes < 200 * MIB
 
@@ -180,7 +181,10 @@ def test_no_process_or_descriptor_is_left_behind(runner: BubblewrapRunner) -> No
 def test_the_sandbox_dies_with_its_caller() -> None:
     """Killed without a chance to clean up, the caller takes the sandbox along."""
     mark = f"orphan-{os.getpid()}"
-    source = f"from sandbox.bubblewrap import BubblewrapRunner as R; from sandbox.runner import Command as C; R().run(C(('/bin/sh', '-c', 'sleep 60 # {mark}')))"
+    source = (
+        "from sandbox.bubblewrap import BubblewrapRunner\nfrom sandbox.runner import Command\n"
+        f"BubblewrapRunner().run(Command(('/bin/sh', '-c', 'sleep 60 # {mark}')))"
+    )
     caller = subprocess.Popen([sys.executable, "-c", source], cwd=Path(__file__).parents[2])
 
     def inside() -> list[str]:

@@ -83,9 +83,16 @@ def tree(tmp_path: Path) -> Tree:
 def test_without_a_sandbox_the_tree_is_a_copy_and_paths_are_translated(tree: Tree, tmp_path: Path) -> None:
     (tmp_path / "probes").mkdir()
     (tmp_path / "probes" / "probe.sh").write_text('cat code.py >&3; ls; echo x > code.py; echo "$SEEN"')
-    execution = UnsafeRunner().run(Command(
-        ("/bin/sh", "/run/ledex/probe.sh"), tree=tree, report=True, mounts=(Mount(tmp_path / "probes", "/run/ledex"),), limits=SMALL,
-        environment={"PATH": "/usr/bin:/bin", "SEEN": "/ledex/project/lib"}))  # fmt: skip
+    execution = UnsafeRunner().run(
+        Command(
+            ("/bin/sh", "/run/ledex/probe.sh"),
+            tree=tree,
+            report=True,
+            mounts=(Mount(tmp_path / "probes", "/run/ledex"),),
+            limits=SMALL,
+            environment={"PATH": "/usr/bin:/bin", "SEEN": "/ledex/project/lib"},
+        )
+    )
     assert execution.ok, execution
     assert execution.report == b"new"
     assert execution.stderr.startswith(b"code.py\n/")
@@ -95,10 +102,14 @@ def test_without_a_sandbox_the_tree_is_a_copy_and_paths_are_translated(tree: Tre
 
 def test_without_a_sandbox_time_output_and_wanted_files_are_still_watched(tree: Tree) -> None:
     runner = UnsafeRunner()
-    shell = Command(("/bin/sh", "-c", "sleep 30"), tree=tree, limits=replace(SMALL, wall_seconds=0.5), environment={"PATH": "/usr/bin:/bin"})
+    shell = Command(
+        ("/bin/sh", "-c", "sleep 30"), tree=tree, limits=replace(SMALL, wall_seconds=0.5), environment={"PATH": "/usr/bin:/bin"}
+    )
     assert runner.run(shell).reason == "timeout"
     assert runner.run(replace(shell, argv=("/bin/sh", "-c", "cat /dev/zero"), limits=replace(SMALL, output_bytes=4096))).reason == "output"
-    execution = runner.run(replace(shell, argv=("/bin/sh", "-c", "echo r > r.xml; ln -s /etc/passwd l.xml; exit 3"), collect=("r.xml", "l.xml", "../x")))
+    execution = runner.run(
+        replace(shell, argv=("/bin/sh", "-c", "echo r > r.xml; ln -s /etc/passwd l.xml; exit 3"), collect=("r.xml", "l.xml", "../x"))
+    )
     assert (execution.exit_code, dict(execution.collected)) == (3, {"r.xml": b"r\n"})
 
 

@@ -28,7 +28,7 @@ def total(prices, discount):
 def first(items):
     return items[0]
 '''
-TESTS = '''\
+TESTS = """\
 import pytest
 from shop import first, total
 
@@ -44,7 +44,7 @@ def test_first(n):
 
 def test_nothing():
     assert total([], 10) == 0
-'''
+"""
 FIX = ("// 10\n", "// 100\n")
 
 
@@ -82,7 +82,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory, environment: Environment, run
     (folder / "project").mkdir()
     (folder / "scratch").mkdir()
     repository = Repository(folder / "project", folder / "scratch", environment, runner)
-    case = Case(repository.files({"shop.py": SHOP, "test_shop.py": TESTS, "README.md": ">>> 1\n1\n", "setup.cfg": "[metadata]\nname = shop\n"}))
+    case = Case(
+        repository.files({"shop.py": SHOP, "test_shop.py": TESTS, "README.md": ">>> 1\n1\n", "setup.cfg": "[metadata]\nname = shop\n"})
+    )
     assert case.reproduction.failing == ("test_shop.py::test_total",)
     return case
 
@@ -94,8 +96,14 @@ def test_a_right_fix_reaches_v4(shop: Case) -> None:
     verdict = shop.change("shop.py", FIX)
     assert (verdict.level, verdict.refused_by, verdict.accepted) == (4, None, True)
     assert [(c.name, c.level, c.status) for c in verdict.checks] == [
-        ("applies", 0, "passed"), ("allowed", 0, "passed"), ("target", 1, "passed"), ("repeats", 2, "passed"),
-        ("regressions", 3, "passed"), ("overfit", 4, "passed"), ("mutation", 4, "passed")]  # fmt: skip
+        ("applies", 0, "passed"),
+        ("allowed", 0, "passed"),
+        ("target", 1, "passed"),
+        ("repeats", 2, "passed"),
+        ("regressions", 3, "passed"),
+        ("overfit", 4, "passed"),
+        ("mutation", 4, "passed"),
+    ]
     assert (verdict.before.passed, verdict.before.failed) == (3, 1)
     assert verdict.after is not None
     assert (verdict.after.passed, verdict.after.failed) == (4, 0)
@@ -109,8 +117,10 @@ def test_the_verdict_as_json_names_its_levels(shop: Case) -> None:
     assert record["counts"] == {"before": {"passed": 3, "failed": 1, "total": 4}, "after": None}
 
 
-@pytest.mark.parametrize("patch", [b"", b"no patch", b"--- a/shop.py\n+++ b/shop.py\n@@ -1 +1 @@\n-other\n+text\n",
-                                   b"--- /dev/null\n+++ b/../x.py\n@@ -0,0 +1 @@\n+x\n"])  # fmt: skip
+@pytest.mark.parametrize(
+    "patch",
+    [b"", b"no patch", b"--- a/shop.py\n+++ b/shop.py\n@@ -1 +1 @@\n-other\n+text\n", b"--- /dev/null\n+++ b/../x.py\n@@ -0,0 +1 @@\n+x\n"],
+)
 def test_a_patch_that_does_not_apply_is_refused_at_v0(shop: Case, patch: bytes) -> None:
     verdict = shop.verify(patch)
     assert (verdict.level, verdict.refused_by) == (-1, "applies")
@@ -140,7 +150,9 @@ def test_a_patch_that_breaks_the_import_is_refused_at_v1(shop: Case) -> None:
 
 def test_a_patch_that_hangs_is_refused_at_v1(shop: Case) -> None:
     quick = replace(shop.bench, limits=replace(shop.bench.limits, wall_seconds=2.0))
-    patch = diff("shop.py", SHOP, SHOP.replace("    amount = sum(prices)\n", "    amount = sum(prices)\n    while discount:\n        pass\n"))
+    patch = diff(
+        "shop.py", SHOP, SHOP.replace("    amount = sum(prices)\n", "    amount = sum(prices)\n    while discount:\n        pass\n")
+    )
     verdict = verify(quick, shop.head, shop.reproduction, patch, Scope(), shop.repository.space())
     assert (verdict.level, verdict.refused_by) == (0, "target")
     assert "time limit" in failed(verdict)
@@ -159,17 +171,24 @@ def test_a_special_cased_literal_is_refused_at_v4(shop: Case) -> None:
 
 def test_a_change_that_no_test_notices_is_refused_at_v4(repository: Repository) -> None:
     """The test only asks that the file is no longer the old one: any change turns it green."""
-    repository.files({"code.py": "def f(x):\n    return x + 1\n", "test_code.py": """
+    repository.files(
+        {
+            "code.py": "def f(x):\n    return x + 1\n",
+            "test_code.py": """
         from pathlib import Path
         def test_changed():
             assert 'x + 1' not in Path('code.py').read_text()
-        """})
+        """,
+        }
+    )
     verdict = Case(repository).change("code.py", ("x + 1", "x * 4"))
     assert (verdict.level, verdict.refused_by) == (3, "mutation")
 
 
 def test_a_patch_without_python_stops_at_v3_with_no_opinion(repository: Repository) -> None:
-    repository.files({"data.json": '{"a": 1}\n', "test_data.py": "import json\ndef test_a():\n    assert json.load(open('data.json'))['a'] == 2\n"})
+    repository.files(
+        {"data.json": '{"a": 1}\n', "test_data.py": "import json\ndef test_a():\n    assert json.load(open('data.json'))['a'] == 2\n"}
+    )
     verdict = Case(repository).change("data.json", ("1", "2"))
     assert (verdict.level, verdict.refused_by, verdict.accepted) == (3, None, True)
     assert ("overfit", "no_opinion") in [(c.name, c.status) for c in verdict.checks]
@@ -178,19 +197,27 @@ def test_a_patch_without_python_stops_at_v3_with_no_opinion(repository: Reposito
 def test_a_fix_that_does_not_pass_again_is_refused_at_v2(repository: Repository) -> None:
     """It only works after another test ran in the same process; the repeats run the repaired test alone."""
     code = "ready = []\n\ndef prepare():\n    ready.append(1)\n\ndef f():\n    return 1\n"
-    repository.files({"sample.py": code, "test_sample.py": """
+    repository.files(
+        {
+            "sample.py": code,
+            "test_sample.py": """
         from sample import f, prepare
         def test_prepare():
             prepare()
         def test_f():
             assert f() == 2
-        """})
+        """,
+        }
+    )
     verdict = Case(repository).change("sample.py", ("return 1", "return 2 if ready else 1"))
     assert (verdict.level, verdict.refused_by) == (1, "repeats")
 
 
 def test_unittest_is_judged_by_the_same_ladder(repository: Repository) -> None:
-    repository.files({"shop.py": SHOP, "test_shop.py": """
+    repository.files(
+        {
+            "shop.py": SHOP,
+            "test_shop.py": """
         import unittest
         from shop import total
         class TestTotal(unittest.TestCase):
@@ -198,7 +225,9 @@ def test_unittest_is_judged_by_the_same_ladder(repository: Repository) -> None:
                 self.assertEqual(total([10, 20], 10), 27)
             def test_nothing(self):
                 self.assertEqual(total([], 10), 0)
-        """})
+        """,
+        }
+    )
     case = Case(repository)
     assert case.bench.plan.framework == "unittest"
     assert case.change("shop.py", FIX).level == 4
@@ -224,8 +253,22 @@ def pytest_runtest_makereport(item, call):
 """
 
 
-@pytest.mark.parametrize("path", ["conftest.py", "sub/conftest.py", "sitecustomize.py", "usercustomize.py", "pytest.py", "unittest/__init__.py",
-                                  "src/json.py", "_pytest/__init__.py", "x.pth", "pytest.ini", "evil.dist-info/entry_points.txt"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "conftest.py",
+        "sub/conftest.py",
+        "sitecustomize.py",
+        "usercustomize.py",
+        "pytest.py",
+        "unittest/__init__.py",
+        "src/json.py",
+        "_pytest/__init__.py",
+        "x.pth",
+        "pytest.ini",
+        "evil.dist-info/entry_points.txt",
+    ],
+)
 def test_a_new_file_that_python_or_pytest_load_by_themselves_is_refused(shop: Case, path: str) -> None:
     verdict = shop.add(path, FAKING)
     assert (verdict.level, verdict.refused_by) == (-1, "allowed")
@@ -295,7 +338,10 @@ COUNTERS = {
 def test_a_test_that_counts_its_runs_never_passes(repository: Repository) -> None:
     """It fails in its first runs and would pass from the third on, whatever the patch: it finds no place to count."""
     tests = "".join(f"def test_{name}():\n    counts({place})\n\n" for name, place in COUNTERS.items())
-    repository.files({"sample.py": "x = 1\n", "counting.py": """
+    repository.files(
+        {
+            "sample.py": "x = 1\n",
+            "counting.py": """
         def counts(place):
             seen = 0
             try:
@@ -308,7 +354,10 @@ def test_a_test_that_counts_its_runs_never_passes(repository: Repository) -> Non
             except OSError:
                 pass
             assert seen >= 2
-        """, "test_counting.py": "import sys\nfrom pathlib import Path\nfrom counting import counts\n\n" + tests})
+        """,
+            "test_counting.py": "import sys\nfrom pathlib import Path\nfrom counting import counts\n\n" + tests,
+        }
+    )
     case = Case(repository)
     assert len(case.reproduction.failing) == len(COUNTERS)
     for _ in range(2):
@@ -332,7 +381,7 @@ def test_a_test_that_turns_green_with_time_is_refused(repository: Repository) ->
     assert (verdict.level, verdict.refused_by) == (0, "control")
 
 
-SEEN = '''
+SEEN = """
 import json, os, sys, threading
 
 
@@ -359,13 +408,14 @@ def look():
     return {
         "variables": dict(os.environ), "argv": sys.argv, "folder": os.getcwd(), "pid": os.getpid(), "parent": os.getppid(), "child": child,
         "root": listed("/"), "run": listed("/run"), "probes": listed("/run/ledex"), "tmp": listed("/tmp"), "work": listed("/ledex"),
-        "home": listed(os.environ.get("HOME", "/tmp/home")), "shm": listed("/dev/shm"), "processes": [n for n in listed("/proc") if n.isdigit()],
+        "home": listed(os.environ.get("HOME", "/tmp/home")), "shm": listed("/dev/shm"),
+        "processes": [n for n in listed("/proc") if n.isdigit()],
         "command": read("/proc/self/cmdline"), "name": read("/proc/self/comm"), "parents": read("/proc/1/comm"),
         "descriptors": [n for n in listed("/proc/self/fd")][:-1], "threads": threading.active_count(), "limits": read("/proc/self/limits"),
         "path": sys.path, "flags": str(sys.flags), "main": sys.modules["__main__"].__file__, "hostname": os.uname().nodename,
         "mounts": [line.split()[4] for line in read("/proc/self/mountinfo").splitlines()], "umask": os.umask(0o022),
     }
-'''
+"""
 
 
 def looked(bench: Bench, workspace: Workspace, **options: object) -> dict[str, object]:
@@ -379,7 +429,12 @@ def looked(bench: Bench, workspace: Workspace, **options: object) -> dict[str, o
 
 def test_a_test_sees_the_same_in_every_cold_run(repository: Repository) -> None:
     """Files, variables, process names and numbers, descriptors, limits and mounts of reproduction and verification do not differ."""
-    repository.files({"code.py": "x = 1\n", "seen.py": SEEN, "pytest.ini": "[pytest]\naddopts = -s\n", "test_seen.py": """
+    repository.files(
+        {
+            "code.py": "x = 1\n",
+            "seen.py": SEEN,
+            "pytest.ini": "[pytest]\naddopts = -s\n",
+            "test_seen.py": """
         import json
         from seen import look
         def test_look():
@@ -387,12 +442,18 @@ def test_a_test_sees_the_same_in_every_cold_run(repository: Repository) -> None:
             assert False
         def test_other():
             pass
-        """})
+        """,
+        }
+    )
     head = repository.commit().workspace()
     bench = repository.bench(head)
     patched = head.patched(diff("code.py", "x = 1\n", "x = 2\n"), repository.space())
     first = looked(bench, head)
-    for workspace, options in ((patched, {}), (patched, {"only": ["test_seen.py::test_look"]}), (head, {"only": ["test_seen.py::test_look"]})):
+    for workspace, options in (
+        (patched, {}),
+        (patched, {"only": ["test_seen.py::test_look"]}),
+        (head, {"only": ["test_seen.py::test_look"]}),
+    ):
         again = looked(bench, workspace, **options)
         assert {k: (first[k], again[k]) for k in first if first[k] != again[k]} == {}
 
@@ -405,9 +466,11 @@ def test_a_conftest_in_the_tree_that_fakes_success_finds_nothing_to_repair(repos
     assert found.status in ("passing", "broken")
 
 
-def test_sample_that_patches_pytest_changes_no_verdict(repository: Repository) -> None:
-    """The tree's own code turns every report green in the patched runs only; the report and the exit status then disagree or the test fails."""
-    repository.files({"meddling.py": """
+def test_code_under_test_that_patches_pytest_changes_no_verdict(repository: Repository) -> None:
+    """The tree's own code turns every report green in the patched runs only; report and exit status then disagree."""
+    repository.files(
+        {
+            "meddling.py": """
         import _pytest.runner
         import sample
         real = _pytest.runner.TestReport.from_item_and_call
@@ -416,20 +479,30 @@ def test_sample_that_patches_pytest_changes_no_verdict(repository: Repository) -
             if sample.x == 2:
                 report.outcome = "passed"
             return report
-        """, "sample.py": "x = 1\n", "test_code.py": "import meddling, sample\ndef test_x():\n    assert sample.x == 3\n"})
+        """,
+            "sample.py": "x = 1\n",
+            "test_code.py": "import meddling, sample\ndef test_x():\n    assert sample.x == 3\n",
+        }
+    )
     assert Case(repository).change("sample.py", ("1", "2")).level == 0
 
 
 def test_a_plan_by_command_is_judged_by_its_report_and_status(repository: Repository) -> None:
-    repository.files({"shop.py": SHOP, "run.sh": textwrap.dedent("""
+    repository.files(
+        {
+            "shop.py": SHOP,
+            "run.sh": textwrap.dedent("""
         python - <<'END'
         import shop
         ok = shop.total([10, 20], 10) == 27
         fail = "" if ok else "<failure message='wrong'/>"
-        open("report.xml", "w").write(f"<testsuite><testcase classname='c' name='t'>{fail}</testcase><testcase classname='c' name='u'/></testsuite>")
+        open("report.xml", "w").write(
+            f"<testsuite><testcase classname='c' name='t'>{fail}</testcase><testcase classname='c' name='u'/></testsuite>")
         raise SystemExit(0 if ok else 1)
         END
-        """)})
+        """),
+        }
+    )
     bench = replace(repository_bench(repository), plan=TestPlan("command", shell="sh run.sh", junit="report.xml"))
     case = Case(repository, bench)
     assert case.reproduction.failing == ("c::t",)
@@ -438,10 +511,15 @@ def test_a_plan_by_command_is_judged_by_its_report_and_status(repository: Reposi
 
 
 def test_a_command_whose_report_and_status_disagree_proves_nothing(repository: Repository) -> None:
-    repository.files({"code.py": "x = 1\n", "run.sh": """
+    repository.files(
+        {
+            "code.py": "x = 1\n",
+            "run.sh": """
         echo "<testsuite><testcase name='t'>$(grep -q 'x = 1' code.py && echo '<failure/>')</testcase></testsuite>" > r.xml
         exit 1
-        """})
+        """,
+        }
+    )
     bench = replace(repository_bench(repository), plan=TestPlan("command", shell="sh run.sh", junit="r.xml"))
     verdict = Case(repository, bench).change("code.py", ("1", "2"))
     assert verdict.level == 0
@@ -458,5 +536,7 @@ def repository_bench(repository: Repository) -> Bench:
 def test_a_reproduction_of_nothing_cannot_be_verified_into_a_fix(shop: Case) -> None:
     """Whoever asks to verify against an empty reproduction gets no accepted patch out of it."""
     empty = Reproduction("broken", "nothing was collected")
-    verdict = verify(shop.bench, shop.head, empty, diff("shop.py", SHOP, SHOP.replace("// 10", "// 100")), Scope(), Path(shop.repository.space()))
+    verdict = verify(
+        shop.bench, shop.head, empty, diff("shop.py", SHOP, SHOP.replace("// 10", "// 100")), Scope(), Path(shop.repository.space())
+    )
     assert not verdict.accepted

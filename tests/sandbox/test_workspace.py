@@ -113,7 +113,12 @@ def test_names_that_are_no_utf8_arrive_unchanged(repository: Repository) -> None
 
 
 def test_content_is_taken_byte_for_byte(repository: Repository) -> None:
-    content = {"crlf.py": b"a = 1\r\nb = 2\r\n", "latin.py": b"# -*- coding: latin-1 -*-\nx = '\xe9'\n", "nul.bin": b"\0\xff" * 10, "none": b""}
+    content = {
+        "crlf.py": b"a = 1\r\nb = 2\r\n",
+        "latin.py": b"# -*- coding: latin-1 -*-\nx = '\xe9'\n",
+        "nul.bin": b"\0\xff" * 10,
+        "none": b"",
+    }
     workspace = repository.files(content).commit().workspace()
     assert {f: workspace.read(f) for f in content} == content
 
@@ -136,10 +141,18 @@ def test_closed_files_are_opened_for_the_sandbox(repository: Repository) -> None
 def test_a_python_in_the_c_locale_takes_hostile_names(repository: Repository) -> None:
     folder = repository.folder / "mit Leerzeichen é"
     repository.files({"mit Leerzeichen é/ünï.py": "1\n"}).commit()
-    source = "import sys; from pathlib import Path; from sandbox.workspace import snapshot; print(len(snapshot(Path(sys.argv[1]), Path(sys.argv[2])).files))"
+    source = (
+        "import sys\nfrom pathlib import Path\nfrom sandbox.workspace import snapshot\n"
+        "print(len(snapshot(Path(sys.argv[1]), Path(sys.argv[2])).files))"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", source, str(folder), str(repository.space())], capture_output=True, text=True, check=False,
-        cwd=Path(__file__).parents[2], env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PATH": os.environ["PATH"]})  # fmt: skip
+        [sys.executable, "-c", source, str(folder), str(repository.space())],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PATH": os.environ["PATH"]},
+    )
     assert (done.stdout.strip(), done.returncode) == ("1", 0), done.stderr
 
 
@@ -194,8 +207,20 @@ def test_no_program_of_the_repositorys_configuration_runs(repository: Repository
     script.write_text(f"#!/bin/sh\ntouch {marker}\n")
     script.chmod(0o755)
     repository.files({"a.py": "1\n", ".gitattributes": "*.py filter=evil diff=evil\n"}).commit()
-    for key in ("core.fsmonitor", "core.sshCommand", "core.pager", "core.editor", "filter.evil.clean", "filter.evil.smudge", "filter.evil.process",
-                "diff.evil.textconv", "diff.external", "remote.origin.uploadpack", "gpg.program", "credential.helper"):  # fmt: skip
+    for key in (
+        "core.fsmonitor",
+        "core.sshCommand",
+        "core.pager",
+        "core.editor",
+        "filter.evil.clean",
+        "filter.evil.smudge",
+        "filter.evil.process",
+        "diff.evil.textconv",
+        "diff.external",
+        "remote.origin.uploadpack",
+        "gpg.program",
+        "credential.helper",
+    ):
         repository.git("config", key, str(script))
     repository.git("config", "core.hooksPath", str(tmp_path))
     for name in ("post-index-change", "pre-commit", "post-checkout"):
@@ -217,8 +242,13 @@ def test_missing_objects_are_fetched_from_nowhere(repository: Repository, tmp_pa
     repository.files({"a.py": "content\n"}).commit()
     blob = repository.git("rev-parse", "HEAD:a.py")
     (repository.folder / ".git/objects" / blob[:2] / blob[2:]).unlink()
-    for key, value in (("core.repositoryFormatVersion", "1"), ("extensions.partialClone", "origin"), ("remote.origin.promisor", "true"),
-                       ("remote.origin.url", str(tmp_path)), ("remote.origin.uploadpack", str(script))):  # fmt: skip
+    for key, value in (
+        ("core.repositoryFormatVersion", "1"),
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.url", str(tmp_path)),
+        ("remote.origin.uploadpack", str(script)),
+    ):
         repository.git("config", key, value)
     with pytest.raises(WorkspaceError):
         at_revision(repository.folder, "HEAD", repository.space())
@@ -257,13 +287,17 @@ def forged_tree(repository: Repository, *entries: tuple[str, bytes, str]) -> str
     return repository.git("commit-tree", "-m", "x", tree)
 
 
-@pytest.mark.parametrize("entries", [
-    [("100644", b"../escaped", "evil")],
-    [("100644", b"..", "evil")],
-    [("100644", b"/tmp/escaped", "evil")],
-    [("120000", b"a", "OUTSIDE"), ("100644", b"a/escaped", "evil")],
-    [("120000", b"a", "OUTSIDE/escaped"), ("100644", b"a", "evil")],
-], ids=["dots", "parent", "absolute", "beyond a link", "through a link"])  # fmt: skip
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [("100644", b"../escaped", "evil")],
+        [("100644", b"..", "evil")],
+        [("100644", b"/tmp/escaped", "evil")],
+        [("120000", b"a", "OUTSIDE"), ("100644", b"a/escaped", "evil")],
+        [("120000", b"a", "OUTSIDE/escaped"), ("100644", b"a", "evil")],
+    ],
+    ids=["dots", "parent", "absolute", "beyond a link", "through a link"],
+)
 def test_a_forged_tree_writes_nothing_outside(repository: Repository, tmp_path: Path, entries: list[tuple[str, bytes, str]]) -> None:
     repository.files({"a.py": "1\n"}).commit()
     outside = tmp_path / "outside"
@@ -333,7 +367,8 @@ def test_modes_survive_a_patch(repository: Repository) -> None:
 
 HOSTILE_PATCHES = {
     "parent": b"--- a/../escaped.py\n+++ b/../escaped.py\n@@ -0,0 +1 @@\n+evil\n",
-    "new parent": b"diff --git a/../escaped.py b/../escaped.py\nnew file mode 100644\n--- /dev/null\n+++ b/../escaped.py\n@@ -0,0 +1 @@\n+evil\n",
+    "new parent": b"diff --git a/../escaped.py b/../escaped.py\nnew file mode 100644\n"
+    b"--- /dev/null\n+++ b/../escaped.py\n@@ -0,0 +1 @@\n+evil\n",
     "quoted parent": b'--- /dev/null\n+++ "b/\\056\\056/escaped.py"\n@@ -0,0 +1 @@\n+evil\n',
     "absolute": b"--- /dev/null\n+++ b//tmp/escaped.py\n@@ -0,0 +1 @@\n+evil\n",
     "git": b"--- /dev/null\n+++ b/.git/hooks/pre-commit\n@@ -0,0 +1 @@\n+evil\n",
@@ -341,9 +376,13 @@ HOSTILE_PATCHES = {
     "inner git": b"--- /dev/null\n+++ b/sub/.git/config\n@@ -0,0 +1 @@\n+evil\n",
     "through a link": b"--- /dev/null\n+++ b/link/planted.py\n@@ -0,0 +1 @@\n+evil\n",
     "beyond a link": b"--- a/link/deep.py\n+++ b/link/deep.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n",
-    "to a link": b"--- a/passwd\n+++ b/passwd\n@@ -1 +1 @@\n-/etc/passwd\n\\ No newline at end of file\n+/etc/shadow\n\\ No newline at end of file\n",
-    "new link": b"diff --git a/x b/x\nnew file mode 120000\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+/etc/passwd\n\\ No newline at end of file\n",
-    "submodule": b"diff --git a/x b/x\nnew file mode 160000\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+Subproject commit " + b"1" * 40 + b"\n",
+    "to a link": b"--- a/passwd\n+++ b/passwd\n@@ -1 +1 @@\n"
+    b"-/etc/passwd\n\\ No newline at end of file\n+/etc/shadow\n\\ No newline at end of file\n",
+    "new link": b"diff --git a/x b/x\nnew file mode 120000\n"
+    b"--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+/etc/passwd\n\\ No newline at end of file\n",
+    "submodule": b"diff --git a/x b/x\nnew file mode 160000\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+Subproject commit "
+    + b"1" * 40
+    + b"\n",
     "rename out": b"diff --git a/code.py b/../escaped.py\nsimilarity index 100%\nrename from code.py\nrename to ../escaped.py\n",
     "copy out": b"diff --git a/code.py b/../escaped.py\nsimilarity index 100%\ncopy from code.py\ncopy to ../escaped.py\n",
     "rename from a link": b"diff --git a/passwd b/x.py\nsimilarity index 100%\nrename from passwd\nrename to x.py\n",
@@ -355,7 +394,7 @@ HOSTILE_PATCHES = {
     "large": b"--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+" + b"x" * MAX_PATCH_BYTES + b"\n",
     "empty": b"",
     "prose": b"I fixed the bug.\n",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("patch", HOSTILE_PATCHES.values(), ids=HOSTILE_PATCHES.keys())
@@ -365,8 +404,8 @@ def test_a_hostile_patch_is_refused_and_writes_nothing(workspace: Workspace, rep
         workspace.patched(patch, into)
     assert "\n" not in str(raised.value)
     assert fingerprint(repository.folder) == before
-    assert not [p for p in repository.scratch.rglob("*escaped*")]
-    assert not [p for p in repository.scratch.rglob("planted*")]
+    assert not list(repository.scratch.rglob("*escaped*"))
+    assert not list(repository.scratch.rglob("planted*"))
     assert not Path("/tmp/escaped.py").exists()
 
 
