@@ -7,6 +7,7 @@
 START := $(shell date +%s)
 SETUP := deploy/setup
 VENV ?= .venv
+BENCH_ARGS ?= all --seed 20261124
 BIN := $(VENV)/bin
 # Where no GPU is found, this goes in before the `training` extra, whose own torch would bring gigabytes of CUDA. It may carry options:
 # make TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu' ready-training

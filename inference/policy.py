@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -47,14 +48,14 @@ class VerifyPolicy(_Table):
 class LimitsPolicy(_Table):
     """What a fix may change and what a run may use."""
 
-    attempts_per_failure: int = Field(default=2, ge=1, le=20)
-    max_files: int = Field(default=3, ge=1, le=100)
-    max_changed_lines: int = Field(default=60, ge=1, le=10_000)
-    gpu_seconds: float = Field(default=120.0, ge=0)
-    daily_runs: int = Field(default=50, ge=0)
+    attempts_per_failure: int = Field(default=2, ge=1, le=20, description="How often one failure is worked on.")
+    max_files: int = Field(default=3, ge=1, le=100, description="Files that a fix may change.")
+    max_changed_lines: int = Field(default=60, ge=1, le=10_000, description="Lines that a fix may remove and add together.")
+    gpu_seconds: float = Field(default=120.0, ge=0, description="Time of a model's GPU for one failure.")
+    daily_runs: int = Field(default=50, ge=0, description="Failures of this repository worked on in a day.")
     memory_mb: int = Field(default=4096, ge=64, description="Memory of all processes of a test run together.")
     tree_mb: int = Field(default=1024, ge=16, description="Size of the work tree's tmpfs.")
-    processes: int = Field(default=256, ge=8)
+    processes: int = Field(default=256, ge=8, description="Processes and threads of a test run at one time.")
 
 
 class ScopePolicy(_Table):
@@ -108,6 +109,11 @@ def load_policy(path: Path) -> Policy:
     return read_policy(text, str(path))
 
 
+def schema() -> dict[str, Any]:
+    """The JSON schema of a policy file; ``inference/policy.schema.json`` ships it for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "urn:ledexbot:policy:1", **Policy.model_json_schema()}
+
+
 def unknown_keys(data: dict[str, Any], model: type[BaseModel] = Policy, prefix: str = "") -> list[str]:
     """Dotted names of keys that the model does not know."""
     found: list[str] = []
@@ -118,3 +124,7 @@ def unknown_keys(data: dict[str, Any], model: type[BaseModel] = Policy, prefix: 
         elif isinstance(value, dict) and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             found += unknown_keys(value, field.annotation, f"{prefix}{key}.")
     return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(schema(), indent=2, ensure_ascii=False))

@@ -84,11 +84,11 @@ def blobs(repository: Path, commit: str) -> Iterator[Blob]:
     wanted = [e for e in entries if e[0] != "160000"]
     answer = git("cat-file", "--batch", "--buffer", cwd=repository, stdin="".join(f"{i}\n" for _, i, _ in wanted).encode())
     at = 0
-    for mode, _, name in wanted:
+    for mode, _, file in wanted:
         end = answer.index(b"\n", at)
         header = answer[at:end].split(b" ")
         if len(header) != 3:
-            raise WorkspaceError(f"the content of {name!r} is missing from the repository: fetch the commit in full")
+            raise WorkspaceError(f"the content of {file!r} is missing from the repository: fetch the commit in full")
         size = int(header[2])
-        yield Blob(mode, name, answer[end + 1 : end + 1 + size])
+        yield Blob(mode, file, answer[end + 1 : end + 1 + size])
         at = end + 2 + size

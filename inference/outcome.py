@@ -1,0 +1,87 @@
+"""What a repair comes to: Outcome, and the format of ``ledex fix --json``."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any, Literal
+
+from inference.localization import Suspect
+from inference.proposer import Proposal, Search
+from sandbox.reproduction import Reproduction
+
+Status = Literal["fixed", "unfixed", "flaky", "pre_existing", "passing", "broken"]
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of each stage; ``first_plausible`` and ``chosen`` count from the reproduced failure, None when there was none."""
+
+    environment: float = 0.0
+    reproduction: float = 0.0
+    search: float = 0.0
+    first_plausible: float | None = None
+    chosen: float | None = None
+    total: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it. ``proposals`` best first: verified ones that were accepted, then refused ones with their verdicts."""
+
+    status: Status
+    reason: str
+    reproduction: Reproduction | None = None
+    proposals: tuple[Proposal, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+    search: Search = field(default_factory=Search)
+    timings: Timings = Timings()
+    notes: tuple[str, ...] = ()
+    python: str = ""
+    test_command: str = ""
+
+    @property
+    def best(self) -> Proposal | None:
+        """The patch to show, or None."""
+        return next((p for p in self.proposals if p.verdict is not None and p.verdict.accepted), None)
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """The format of ``ledex fix --json`` (schema: ``inference/outcome.schema.json``)."""
+    reproduction = outcome.reproduction
+    failures = reproduction.failures if reproduction is not None else ()
+    return {
+        "format": FORMAT,
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "failures": [
+            {"test": f.test_id, "exception": f.exception, "message": f.message, "frames": [[r.path, r.line, r.function] for r in f.frames]}
+            for f in failures
+        ],
+        "proposals": [
+            {
+                "patch": p.patch.decode("utf-8", "surrogateescape"), "explanation": p.explanation, "origin": p.origin,
+                "path": p.path, "line": p.line, "function": p.function, "template": p.template, "behaviour": p.behaviour,
+                "verdict": p.verdict.to_json() if p.verdict is not None else None,
+            }
+            for p in outcome.proposals
+        ],
+        "candidates": dict(outcome.search.to_json()),
+        "timings": {k: round(v, 3) if v is not None else None for k, v in vars(outcome.timings).items()},
+        "suspects": [
+            {"path": s.function.path, "function": s.function.qualname, "line": s.line, "score": round(s.score, 4)} for s in outcome.suspects
+        ],
+        "notes": list(outcome.notes),
+        "test_command": outcome.test_command,
+        "versions": {"ledexbot": _version(), "python": outcome.python, "host_python": platform.python_version(), "cpus": os.cpu_count()},
+    }  # fmt: skip
+
+
+def _version() -> str:
+    try:
+        return metadata.version("ledexbot")
+    except metadata.PackageNotFoundError:
+        return "unknown"
