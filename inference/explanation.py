@@ -43,7 +43,7 @@ def compose(
 ) -> str:
     """The sentences, from plain values."""
     function = candidate.function
-    where = f"{function.path}:{candidate.line}"
+    where = f"{_short(function.path, 200)}:{candidate.line}"
     name = "the module's top level" if function.qualname == "<module>" else f"`{function.qualname}`"
     others = f" (and {failing - 1} more)" if failing > 1 else ""
     what = failure.message.strip().splitlines()
@@ -51,7 +51,7 @@ def compose(
     raised = (
         "" if failure.exception in ("AssertionError", "Failed", "") or shown.startswith(failure.exception) else f"{failure.exception}: "
     )
-    sentences = [f"`{failure.test_id}`{others} fails with `{_short(raised + shown, 200)}`."]
+    sentences = [f"`{_short(failure.test_id, 200)}`{others} fails with `{_short(raised + shown, 200)}`."]
     change = describe(candidate)
     arguments = before.arguments if before is not None else ()
     given = ", ".join(f"{k}={_short(v, 40)}" for k, v in arguments[:4] if k not in ("self", "cls"))

@@ -3,14 +3,21 @@
 Loaded by ``_ledex_serve.py`` inside its forked worker. Standard library only, Python 3.8+.
 """
 
+from __future__ import annotations
+
 import copy
 import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the names below are for the type checker alone: Python 3.8 never evaluates them
+    from collections.abc import Callable
+    from typing import Any
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 MOST_INPUTS, MOST_RECORDED, DEPTH, SIZE = 60, 12, 6, 200
 
 
-def plain(value, depth=0):
+def plain(value: Any, depth: int = 0) -> bool:
     """Whether a value is data through and through, so that a copy of it is as good as itself."""
     if type(value) in PLAIN:
         return True
@@ -23,7 +30,7 @@ def plain(value, depth=0):
     return False
 
 
-def near(value, dice):
+def near(value: Any, dice: random.Random) -> Any:
     """A value of the same type close to this one."""
     kind = type(value)
     if kind is bool:
@@ -51,7 +58,8 @@ def near(value, dice):
     return value
 
 
-def near_text(value, dice):
+def near_text(value: str, dice: random.Random) -> str:
+    """A text close to this one."""
     choice = dice.randrange(8)
     if not value or choice == 0:
         return dice.choice(["", "a", "ab", "A1 b", " "])
@@ -61,7 +69,8 @@ def near_text(value, dice):
             value.swapcase(), value + value[:2], value[: at + 1]][choice - 1]
 
 
-def near_list(value, dice):
+def near_list(value: list[Any], dice: random.Random) -> list[Any]:
+    """A list close to this one, which may be changed in place."""
     choice = dice.randrange(7)
     if not value:
         return value
@@ -81,10 +90,11 @@ def near_list(value, dice):
     return value
 
 
-def inputs(recorded):
+def inputs(recorded: list[list[Any]]) -> list[list[Any]]:
     """The recorded arguments and mutations of them, without repetition, always the same for the same recording."""
     dice = random.Random(7)
-    found, known = [], set()
+    found: list[list[Any]] = []
+    known: set[str] = set()
     for arguments in recorded:
         key = repr(arguments)
         if key not in known:
@@ -107,7 +117,7 @@ def inputs(recorded):
     return found
 
 
-def answer(function, arguments):
+def answer(function: Callable[..., Any], arguments: list[Any]) -> str:
     """What a call gives, as text: the value, the changed arguments, or the type of the exception."""
     given = copy.deepcopy(arguments)
     try:

@@ -30,11 +30,14 @@ from sandbox.supervision import Streams, Supervised
 REPORT_FD, ARGS_FD, SECCOMP_FD, STATUS_FD, STARTED_FD, COLLECT_FD, PASSWD_FD, GROUP_FD = 3, 4, 5, 6, 7, 9, 10, 11
 _FIRST_FREE_FD = 20
 _UIDS = range(60100, 60900)
+HOME = "/tmp/home"
+"""Made by bubblewrap itself: a ``mkdir`` inside would cost a process at every start."""
 _SLOTS = Path("/run/ledexbot-sandbox")
 _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "alternatives", "ssl/certs", "ssl/openssl.cnf", "ca-certificates",
         "ca-certificates.conf", "mime.types", "debian_version", "os-release", "timezone", "java-17-openjdk", "maven")  # fmt: skip
 _SETUP = """
-mkdir -p "$1" && shift
+[ -d "$1" ] || mkdir -p "$1"
+shift
 if [ "$1" ]; then
   cp -a --no-preserve=ownership /run/tree/. "$1/" && chmod -R u+rwX "$1" || exit 97
   cp -a --no-preserve=ownership --remove-destination /run/artifacts/. "$1/" || exit 97
@@ -165,7 +168,7 @@ def arguments(command: Command, prepared: Path, as_root: bool) -> list[str]:
     options += ["--proc", "/proc", "--dev", "/dev"]
     for path, size in (("/dev/shm", limits.temporary_bytes), ("/tmp", limits.temporary_bytes), (WORK, limits.tree_bytes)):
         options += ["--perms", "1777", "--size", str(size), "--tmpfs", path]
-    options += ["--perms", "0755", "--dir", "/run"]
+    options += ["--perms", "1777", "--dir", HOME, "--perms", "0755", "--dir", "/run"]
     mounts = list(command.mounts)
     if command.tree is not None:
         mounts.append(Mount(command.tree.root, "/run/tree"))
@@ -199,7 +202,7 @@ def _inner(command: Command, uid: int, as_root: bool) -> list[str]:
                   "--bounding-set=-all"]  # fmt: skip
     chain += ["/usr/bin/prlimit", f"--cpu={limits.cpu_seconds}", f"--as={limits.memory_bytes * 4}", f"--nproc={limits.processes}",
               f"--fsize={limits.file_bytes}", f"--nofile={limits.open_files}", "--core=0"]  # fmt: skip
-    environment = {"HOME": "/tmp/home", "PATH": "/usr/local/bin:/usr/bin:/bin", **command.environment}
+    environment = {"HOME": HOME, "PATH": "/usr/local/bin:/usr/bin:/bin", **command.environment}
     for key in environment:
         if not key or "=" in key:
             raise SandboxError(f"{key!r} is no name of an environment variable: use letters, digits and _")

@@ -32,7 +32,7 @@ def applied(patch: bytes, before: dict[str, bytes | None]) -> dict[str, bytes]:
         return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(CONTENT, CONTENT)
 @example(b"a\nb", b"a\nb\n")
 @example(b"a\n", b"a")
@@ -61,14 +61,14 @@ def test_git_reads_the_name_that_was_written(name: str) -> None:
 
 @given(CONTENT)
 @example(b"")
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_a_new_file_applies(content: bytes) -> None:
     assert applied(unified_diff({"new/f.py": (None, content)}), {}) == {"new/f.py": content}
 
 
 @given(CONTENT)
 @example(b"")
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_a_deleted_file_applies(content: bytes) -> None:
     assert applied(unified_diff({"f.py": (content, None)}), {"f.py": content}) == {}
 

@@ -1,0 +1,292 @@
+"""The collected tests inside the process that runs them: how each is run under its bounds, and what a run leaves behind.
+
+Loaded by ``_ledex_serve.py``. Standard library only, Python 3.8+, beside pytest itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import os
+import re
+import signal
+import sys
+import types
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the names below are for the type checker alone: Python 3.8 never evaluates them
+    import unittest
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+SNAPSHOT_NODES = 20000
+
+
+class OutOfFuel(BaseException):
+    """The candidate looped longer than it was given. BaseException, so that ``except Exception`` does not swallow it."""
+
+
+class TimeUp(BaseException):
+    """The candidate used up its wall time."""
+
+
+FUEL = [0, 0]
+
+
+def tick() -> None:
+    """Burn one unit of fuel: what candidates' loops and functions call."""
+    FUEL[0] -= 1
+    if FUEL[0] < 0:
+        raise OutOfFuel()
+
+
+def alarm(number: int, frame: types.FrameType | None) -> None:
+    """The handler of the wall-time signal."""
+    raise TimeUp()
+
+
+def cap_memory(more: int) -> None:
+    """Let this worker take ``more`` bytes of address space beyond what it has, so that a runaway candidate gets a MemoryError."""
+    import resource
+
+    with open("/proc/self/statm") as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = now + more
+    if hard == resource.RLIM_INFINITY or wanted < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+
+
+def stop_alarm() -> None:
+    """Stop the timer, even when it goes off meanwhile."""
+    while True:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            return
+        except TimeUp:
+            continue
+
+
+class PytestItems:
+    """The collected pytest items by id, and the quickest faithful way to run each."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self.items: dict[str, Any] = {i.nodeid: i for i in items}
+        self.direct: dict[str, Callable[[], object] | None] = {i.nodeid: self.plain_call(i) for i in items}
+        self.heard: list[str] | None = None
+
+    def plain_call(self, item: Any) -> Callable[[], object] | None:
+        """A callable that is the whole test, where nothing of pytest takes part in it; else None."""
+        import pytest
+
+        if type(item) is not pytest.Function or any(m.name != "parametrize" for m in item.iter_markers()):
+            return None
+        if item.obj.__code__.co_flags & 0x2A0 if hasattr(item.obj, "__code__") else True:  # generators, coroutines, wrappers
+            return None
+        specification = getattr(item, "callspec", None)
+        parameters = dict(specification.params) if specification is not None else {}
+        information = getattr(item, "_fixtureinfo", None)
+        if information is None or set(information.names_closure) != set(parameters) or getattr(specification, "indirect", None):
+            return None
+        if set(information.argnames) != set(parameters):
+            return None
+        name, owner = item.originalname, item.cls
+        if owner is None:
+            return functools.partial(item.obj, **parameters)
+        return lambda: getattr(owner(), name)(**parameters)
+
+    def run(self, test_id: str) -> bool:
+        """True when the test passes (or fails as expected), else False. OutOfFuel and TimeUp pass through."""
+        call = self.direct[test_id]
+        if call is not None:
+            try:
+                call()
+            except (OutOfFuel, TimeUp):
+                raise
+            except BaseException as error:
+                if self.heard is not None:
+                    self.heard.append(failure_text(error))
+                return False
+            return True
+        from _pytest.runner import runtestprotocol
+
+        reports = runtestprotocol(self.items[test_id], nextitem=None, log=False)
+        if FUEL[0] < 0:
+            raise OutOfFuel()
+        return not any(r.failed for r in reports)
+
+
+class UnittestItems:
+    """The collected unittest cases by id."""
+
+    def __init__(self, items: Iterable[unittest.TestCase]) -> None:
+        self.items = {i.id(): i for i in items}
+        self.direct: dict[str, Callable[[], object] | None] = {}
+        self.heard: list[str] | None = None
+
+    def run(self, test_id: str) -> bool:
+        """True when the test passes (or fails as expected), else False. OutOfFuel and TimeUp pass through."""
+        import unittest
+
+        result = unittest.TestResult()
+        unittest.TestSuite([self.items[test_id]]).run(result)
+        if FUEL[0] < 0:
+            raise OutOfFuel()
+        if self.heard is not None:
+            self.heard.extend(steady(text) for _, text in result.failures + result.errors)
+        return result.wasSuccessful() and result.testsRun == 1
+
+
+def steady(text: str) -> str:
+    """The end of a text without the addresses in it."""
+    return re.sub("0x[0-9a-f]+", "0x", text)[-600:]
+
+
+def failure_text(error: BaseException) -> str:
+    """What a test raised, without the addresses in it."""
+    try:
+        return type(error).__name__ + ": " + steady(str(error))
+    except Exception:
+        return type(error).__name__
+
+
+def project_modules(root: str) -> list[str]:
+    """Names of loaded modules whose file lies in the tree, in order of import."""
+    return [
+        name for name, module in list(sys.modules.items())
+        if type(module) is types.ModuleType and isinstance(getattr(module, "__file__", None), str)
+        and os.path.realpath(str(module.__file__)).startswith(root + os.sep)]
+
+
+class Digest:
+    """What a walk through data has met, as parts to compare; an object met again is not entered again."""
+
+    def __init__(self) -> None:
+        self.parts: list[object] = []
+        self.seen: set[int] = set()
+        self.left = SNAPSHOT_NODES
+
+    def walk(self, value: Any, depth: int) -> None:
+        """Add a value and what it holds. Any: everything a project may keep comes here."""
+        if self.left <= 0 or depth > 6:
+            return
+        self.left -= 1
+        kind = type(value)
+        if value is None or kind in (bool, int, float, complex, str, bytes):
+            self.parts.append(hash((kind.__name__, value)))
+            return
+        if id(value) in self.seen:
+            return
+        self.seen.add(id(value))
+        self.parts.append(kind.__name__)
+        if kind in (set, frozenset):
+            self.parts += [len(value), hash(frozenset(id(v) for v in value))]
+        elif isinstance(value, (list, tuple)):
+            self.parts.append(len(value))
+            for item in list.__iter__(value) if isinstance(value, list) else tuple.__iter__(value):
+                self.walk(item, depth + 1)
+        elif isinstance(value, dict):
+            self.parts.append(dict.__len__(value))
+            for key, item in list(dict.items(value)):
+                self.walk(key, depth + 1)
+                self.walk(item, depth + 1)
+        elif isinstance(value, types.FunctionType):
+            self.walk(value.__dict__, depth + 1)
+        elif isinstance(value, type):
+            for key in sorted(k for k in vars(value) if not k.startswith("__") and k != "_abc_impl"):
+                self.parts.append(key)
+                self.walk(vars(value)[key], depth + 1)
+        elif not isinstance(value, types.ModuleType):
+            inner = getattr(value, "__dict__", None)
+            if type(inner) is dict:
+                self.walk(inner, depth + 1)
+
+
+def snapshot(root: str) -> int:
+    """A digest of the data that project modules and the process hold; two equal digests mean that a run left nothing behind."""
+    digest = Digest()
+    for name in sorted(project_modules(root)):
+        digest.parts.append(name)
+        values = vars(sys.modules[name])
+        for key in sorted(values):
+            if not key.startswith("__") and not key.startswith("@"):
+                digest.parts.append(key)
+                digest.walk(values[key], 0)
+    digest.walk(dict(os.environ), 0)
+    digest.parts.append(os.getcwd())
+    for folder, folders, files in os.walk(root):
+        folders[:] = [d for d in folders if d not in ("__pycache__", ".git", "node_modules")][:200]
+        digest.parts.extend((folder, f) for f in files if not f.endswith(".pyc"))
+        if len(digest.parts) > 5 * SNAPSHOT_NODES:
+            break
+    return hash(tuple(map(repr, digest.parts)))
+
+
+CACHES: list[Any] = []
+
+
+def clear_caches() -> None:
+    """Empty the project's lru_caches, which remember what other code answered."""
+    for wrapper in CACHES:
+        wrapper.cache_clear()
+
+
+def find_caches(root: str) -> None:
+    """Note the lru_caches around functions of the tree, for ``clear_caches``."""
+    CACHES[:] = []
+    for candidate in gc.get_objects():
+        if isinstance(candidate, functools._lru_cache_wrapper):
+            code = getattr(getattr(candidate, "__wrapped__", None), "__code__", None)
+            if code is not None and os.path.realpath(code.co_filename).startswith(root + os.sep):
+                CACHES.append(candidate)
+
+
+def pytest_serving(ready: Callable[[Any], None]) -> object:
+    """The pytest plugin that hands the collected tests to ``ready`` in place of running them."""
+    import pytest
+    from _pytest.reports import TestReport
+
+    class Serving:
+        collected: PytestItems | None = None
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtestloop(self, session: Any) -> bool:
+            self.collected = PytestItems(session.items)
+            ready(self.collected)
+            return True
+
+        def pytest_runtest_makereport(self, item: Any, call: Any) -> TestReport:
+            """The usual report without the costly rendering of the traceback.
+
+            In the usual order: the unittest plugin must hand over its exceptions first.
+            """
+            outcome: Any = "passed"
+            representation: Any = None
+            if call.excinfo is not None:
+                if isinstance(call.excinfo.value, pytest.skip.Exception):
+                    outcome, representation = "skipped", (str(item.fspath), 0, "skipped")
+                else:
+                    outcome, representation = "failed", "failed"
+                    if self.collected is not None and self.collected.heard is not None:
+                        self.collected.heard.append(failure_text(call.excinfo.value))
+            return TestReport(item.nodeid, item.location, dict.fromkeys(item.keywords, 1), outcome, representation, call.when,
+                              user_properties=item.user_properties)
+
+    return Serving()
+
+
+def collect(run: types.ModuleType, options: dict[str, Any], ready: Callable[[Any], None]) -> None:
+    """Import and collect the tests, then call ``ready`` with them within the framework's own session. ``run``: the module _ledex_run."""
+    if options["framework"] == "pytest":
+        import pytest
+
+        pytest.main([*run.pytest_arguments(options), "--capture=no"], plugins=[run.pytest_selection(options), pytest_serving(ready)])
+        return
+    import unittest
+
+    class Runner(unittest.TextTestRunner):
+        def run(self, test: unittest.TestSuite | unittest.TestCase) -> Any:
+            ready(UnittestItems(run.flatten(test)))
+            return unittest.TestResult()
+
+    unittest.main(module=None, argv=["python -m unittest", *options["arguments"]], testRunner=Runner, exit=False)
