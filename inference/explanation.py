@@ -107,7 +107,8 @@ def smallest_expression(text: str, start: int, end: int) -> ast.expr | None:
             end_line,
             end_column,
         )
-        telling = not isinstance(node, (ast.Constant, ast.Name)) and isinstance(getattr(node, "ctx", ast.Load()), ast.Load)
+        literal = isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)  # -2 is -2
+        telling = not literal and not isinstance(node, (ast.Constant, ast.Name)) and isinstance(getattr(node, "ctx", ast.Load()), ast.Load)
         if covers and telling and (best is None or _inside(node, best)):
             best = node
     return best

@@ -48,6 +48,25 @@ def unified_diff(changes: Mapping[str, tuple[bytes | None, bytes | None]]) -> by
     return b"".join(parts)
 
 
+def merged(before: bytes, one: bytes, other: bytes) -> bytes | None:
+    """Two changes of the same content put together, line by line; None where they change the same line or add at the same place."""
+    lines = _lines(before)
+    changes = {
+        (start, end, tuple(new[a:b]))
+        for new in (_lines(one), _lines(other))
+        for tag, start, end, a, b in difflib.SequenceMatcher(None, lines, new, autojunk=False).get_opcodes()
+        if tag != "equal"
+    }
+    parts: list[bytes] = []
+    at, added = 0, -1
+    for start, end, text in sorted(changes):
+        if start < at or start == end == added:
+            return None
+        parts += [*lines[at:start], *text]
+        at, added = end, start if start == end else -1
+    return b"".join([*parts, *lines[at:]])
+
+
 def _lines(content: bytes) -> list[bytes]:
     """Lines as git counts them: ended by \\n alone, the end kept."""
     lines = content.split(b"\n")

@@ -12,7 +12,7 @@ from typing import Literal
 from inference import ConfigurationError
 from inference.localization import Suspect, localize
 from inference.outcome import Outcome, Status, Timings, outcome_json
-from inference.patch import decode, unified_diff
+from inference.patch import decode, merged, unified_diff
 from inference.policy import Policy
 from inference.proposer import Problem, Progress, Proposal, Proposer, Report, Search
 from inference.search import EmbeddedProposer
@@ -106,7 +106,7 @@ def repair(
     suspects = _localize(head, reproduction)
     report(Progress("localize", ", ".join(f"{s.function.path}:{s.function.qualname}" for s in suspects[:3]) or "no suspect"))
     search = Search()
-    attempt = _Attempt(head, bench, tuple(proposers), policy, folder, report, jobs, search, started + budget)
+    attempt = _Attempt(head, bench, tuple(proposers), policy, folder, report, jobs, search, started, started + budget)
     groups = independent_failures(reproduction)
     accepted, refused = attempt.groups(reproduction, groups)
     if not accepted and len(groups) == 1 and len(reproduction.failing) > 1:
@@ -116,11 +116,13 @@ def repair(
             accepted, more = attempt.groups(reproduction, smaller[:6])
             refused += more
     spent = time.monotonic() - started
-    repaired = {t for targets, _ in accepted for t in targets}
-    proposals = attempt.joined(reproduction, accepted) if len(accepted) > 1 else [p for _, p in accepted]
+    if len(accepted) > 1:
+        accepted = attempt.joined(reproduction, accepted)
+    proposals = [p for _, p in accepted]
+    repaired = set(accepted[0][0]) if accepted else set()  # by the patch that is shown, which is the first
     complete = bool(proposals) and repaired == set(reproduction.failing)
     timings = replace(
-        timings, search=spent, first_plausible=search.first_plausible, chosen=time.monotonic() - started if proposals else None
+        timings, search=spent, first_plausible=attempt.first, chosen=time.monotonic() - started if proposals else None
     )
     reason = _reason(proposals, refused, search)
     if proposals and not complete:
@@ -171,7 +173,10 @@ class _Attempt:
     report: Report
     jobs: int
     search: Search
+    started: float
     deadline: float
+    first: float | None = None
+    """Seconds from ``started`` to the first plausible patch of any group."""
 
     def left(self) -> float:
         return self.deadline - time.monotonic()
@@ -201,11 +206,14 @@ class _Attempt:
             if left <= 0:
                 break
             problem = Problem(self.head, self.bench, reproduction, suspects, left, self.jobs)
+            began = time.monotonic() - self.started
             try:
                 proposals = list(proposer.propose(problem, self.search, self.report))
             except CandidateServerError as error:
                 self.search.notes.append(str(error))
                 continue
+            if self.first is None and self.search.first_plausible is not None:
+                self.first = began + self.search.first_plausible
             for number, proposal in enumerate(proposals[:_MOST_VERIFIED]):
                 if number and time.monotonic() > deadline:
                     self.search.notes.append(f"the budget ended before {len(proposals) - number} plausible patches could be verified")
@@ -225,17 +233,21 @@ class _Attempt:
         self.search.seconds["cold"] = self.search.seconds.get("cold", 0.0) + verdict.seconds
         return replace(proposal, verdict=verdict)
 
-    def joined(self, reproduction: Reproduction, accepted: Sequence[tuple[tuple[str, ...], Proposal]]) -> list[Proposal]:
-        """One proposal of several accepted ones, verified as a whole; where they do not go together, the first alone is kept."""
+    def joined(
+        self, reproduction: Reproduction, accepted: Sequence[tuple[tuple[str, ...], Proposal]]
+    ) -> list[tuple[tuple[str, ...], Proposal]]:
+        """One proposal of several accepted ones, with its tests, verified as a whole; where they do not go together, all as they were."""
         workspace = self.head
         kept: list[tuple[tuple[str, ...], Proposal]] = []
         for targets, proposal in accepted:
-            try:
-                workspace = workspace.patched(proposal.patch, self.folder)
-            except WorkspaceError:
+            together = self.together(workspace, proposal)
+            if together is None:
                 self.search.notes.append(f"the patch for {targets[0]} overlaps another and was left out")
                 continue
+            workspace = together
             kept.append((targets, proposal))
+        if len(kept) < 2:
+            return list(accepted)
         targets = tuple(t for t in reproduction.failing if any(t in tests for tests, _ in kept))
         part = replace(reproduction, failing=targets, failures=tuple(f for f in reproduction.failures if f.test_id in targets))
         patch = unified_diff(workspace.diff_from(self.head))
@@ -244,7 +256,18 @@ class _Attempt:
         whole = replace(first, patch=patch, explanation=explanation, prior=min(p.prior for _, p in kept))
         self.report(Progress("verify", f"{len(kept)} patches together"))
         checked = self.checked(part, whole)
-        return [checked] if checked.verdict is not None and checked.verdict.accepted else [p for _, p in kept]
+        return [(targets, checked)] if checked.verdict is not None and checked.verdict.accepted else list(accepted)
+
+    def together(self, workspace: Workspace, proposal: Proposal) -> Workspace | None:
+        """The workspace with a patch of the head added to the changes it has; None where both change the same lines."""
+        texts: dict[str, bytes | None] = {}
+        for path, (before, after) in self.head.patched(proposal.patch, self.folder).diff_from(self.head).items():
+            if before is None or after is None or not workspace.exists(path):
+                return None
+            texts[path] = merged(before, workspace.read(path), after)
+            if texts[path] is None:
+                return None
+        return workspace.with_files(texts, self.folder)
 
 
 def _reason(accepted: Sequence[Proposal], refused: Sequence[Proposal], search: Search) -> str:

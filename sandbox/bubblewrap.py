@@ -7,7 +7,6 @@ the kernel counts processes per uid.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import fcntl
 import functools
@@ -17,12 +16,12 @@ import random
 import shlex
 import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from sandbox import IsolationUnavailable, SandboxError, WorkspaceError
+from sandbox.prepared import prepared_folder
 from sandbox.runner import WORK, Command, Execution, Mount, Tree
 from sandbox.seccomp import bpf_program
 from sandbox.supervision import Streams, Supervised
@@ -33,8 +32,6 @@ _UIDS = range(60100, 60900)
 HOME = "/tmp/home"
 """Made by bubblewrap itself: a ``mkdir`` inside would cost a process at every start."""
 _SLOTS = Path("/run/ledexbot-sandbox")
-_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "alternatives", "ssl/certs", "ssl/openssl.cnf", "ca-certificates",
-        "ca-certificates.conf", "mime.types", "debian_version", "os-release", "timezone", "java-17-openjdk", "maven")  # fmt: skip
 _SETUP = """
 [ -d "$1" ] || mkdir -p "$1"
 shift
@@ -99,44 +96,6 @@ def _uid_slot() -> Iterator[int]:
             os.close(descriptor)
         return
     raise SandboxError(f"all {len(_UIDS)} sandbox uids are in use: wait for running sandboxes, or run fewer at once")
-
-
-@functools.cache
-def _make_prepared_folder() -> Path:
-    """``etc``: copies of the system's public settings (bubblewrap reads all mounts again for every bind, so one folder saves
-    milliseconds); ``empty``: an empty folder."""
-    prepared = Path(tempfile.mkdtemp(prefix="ledex-prepared-"))
-    atexit.register(_remove_prepared, prepared, os.getpid())
-    folder = prepared / "etc"
-    (prepared / "empty").mkdir()
-    folder.mkdir()
-    for name in _ETC:
-        source, target = Path("/etc", name), folder / name
-        with contextlib.suppress(OSError, shutil.Error):  # what cannot be read here is not public
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target, symlinks=True)
-            else:
-                shutil.copyfile(source, target)
-    (folder / "nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files\n")
-    (folder / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
-    for name in ("passwd", "group"):
-        (folder / name).touch()
-    for path in (prepared, *prepared.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() else 0o644)
-    return prepared
-
-
-def _remove_prepared(folder: Path, process: int) -> None:
-    if os.getpid() == process:  # a forked child that ends does not take its parent's folder away
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def prepared_folder() -> Path:
-    if not _make_prepared_folder().is_dir():  # something that tidies /tmp took it
-        _make_prepared_folder.cache_clear()
-    return _make_prepared_folder()
 
 
 @functools.cache

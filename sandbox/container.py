@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sandbox import CandidateServerError, IsolationUnavailable, SandboxError
-from sandbox.bubblewrap import layout_script, prepared_folder
+from sandbox.bubblewrap import layout_script
+from sandbox.prepared import prepared_folder
 from sandbox.processes import watch
 from sandbox.runner import WORK, Command, Execution, Mount, Session
 from sandbox.supervision import untar

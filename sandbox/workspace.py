@@ -7,6 +7,7 @@ a patched view costs only the files it changes, on any file system.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -229,7 +230,12 @@ def snapshot(checkout: Path, into: Path) -> Workspace:
         commit = resolve(top, "HEAD")
     except WorkspaceError:
         commit = None
-    return Workspace(root=root, name=top.name or "tree", files=tuple(kept), commit=commit)
+    return Workspace(root=root, name=_folder_name(top), files=tuple(kept), commit=commit)
+
+
+def _folder_name(top: Path) -> str:
+    """The checkout's name without what trips the tools: coverage.py keeps paths as UTF-8, pytest takes a bracket for a parameter."""
+    return re.sub(r"[\x00-\x1f\x7f\ufffd\[\]]", "_", os.fsencode(top.name).decode("utf-8", "replace")) or "tree"
 
 
 def _is_inside(top: Path, folder: Path) -> bool:
@@ -256,4 +262,4 @@ def at_revision(checkout: Path, revision: str, into: Path) -> Workspace:
             target.write_bytes(blob.content)
             target.chmod(0o755 if blob.mode == "100755" else 0o644)
         kept.append(blob.path)
-    return Workspace(root=root, name=top.name or "tree", files=tuple(sorted(kept)), commit=commit)
+    return Workspace(root=root, name=_folder_name(top), files=tuple(sorted(kept)), commit=commit)

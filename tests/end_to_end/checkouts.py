@@ -21,6 +21,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1024 * 1024
 State = dict[str, tuple[int, int, str]]
+QUICK = ("--python", sys.executable, "--env", "PYTEST_ADDOPTS=-p no:hypothesispytest")
+"""This suite's interpreter, without Hypothesis' plugin, which imports all of Hypothesis in every run: four fifths of its time."""
 
 
 @dataclass
@@ -98,7 +100,9 @@ def state(folder: Path) -> State:
     return found
 
 
-def command(*arguments: str | Path, variables: Mapping[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+def command(
+    *arguments: str | Path, variables: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
     """``ledex`` in a process of its own, as a user starts it: outside a terminal, from another folder."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "COLUMNS")}
     environment |= {"PYTHONPATH": str(ROOT), **(variables or {})}
@@ -109,9 +113,9 @@ def command(*arguments: str | Path, variables: Mapping[str, str] | None = None, 
 def fix(checkout: Checkout, scratch: Path) -> Run:
     """Run ``ledex fix`` over a checkout, with ``--json`` into ``scratch``."""
     file = scratch / "outcome.json"
-    python = [] if checkout.own_python else ["--python", sys.executable]
+    python = () if checkout.own_python else QUICK
     before, started = state(checkout.folder), time.monotonic()
-    done = command("fix", checkout.folder, *python, "--json", file, *checkout.options, variables=checkout.variables)
+    done = command("fix", checkout.folder, *python, "--budget", "45", "--json", file, *checkout.options, variables=checkout.variables)
     seconds = time.monotonic() - started
     outcome = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
     return Run(checkout, done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"), outcome, before,
@@ -122,9 +126,9 @@ def fix(checkout: Checkout, scratch: Path) -> Run:
 
 
 def named_like_ours(scratch: Path) -> Checkout:
-    """The repository's own packages are called as ours are, and its tests check that they get their own."""
+    """The repository's own packages are called as ours are, and its tests check that they get their own; the base is without the bug."""
     own = {f"{name}/__init__.py": f'OWNER = "{name} of the shop"\n' for name in ("bot", "sandbox", "inference", "training", "tests")}
-    return Checkout(_folder(scratch, "shop")).files({
+    checkout = Checkout(_folder(scratch, "shop"), options=["--base", "HEAD~1"]).files({
         **own,
         "sandbox/report.py": "def cents(amount):\n    return amount * 100\n",
         "inference/patch.py": "from sandbox.report import cents\n\n\ndef price(amount):\n    return cents(amount)\n",
@@ -140,7 +144,7 @@ def named_like_ours(scratch: Path) -> Checkout:
                     self.shipping = shipping
 
                 def total(self):
-                    return sum(map(price, self.amounts)) - self.shipping * RATE
+                    return sum(map(price, self.amounts)) + self.shipping * RATE
             """,
         "tests/test_cli.py": """\
             import bot
@@ -164,6 +168,8 @@ def named_like_ours(scratch: Path) -> Checkout:
                     assert package.OWNER == package.__name__ + " of the shop"
             """,
     }).commit()  # fmt: skip
+    file = checkout.folder / "bot/cli.py"
+    return checkout.files({"bot/cli.py": file.read_text().replace(") + self", ") - self")}).commit()
 
 
 def src_layout(scratch: Path) -> Checkout:
@@ -198,27 +204,16 @@ def src_layout(scratch: Path) -> Checkout:
     }).commit()  # fmt: skip
 
 
-LABELS = """\
-# -*- coding: latin-1 -*-
-# Über Etiketten: «é» is one byte here.
-MARK = "é"
-
-
-def shortened(text, limit):
-    if len(text) < limit:   # trailing comment – stays
-        return text[:limit] + MARK
-    return text
-""".replace("–", "-").encode("latin-1")
-PRICES = b"# prices\r\n\r\ndef total(prices, fee):\r\n\tresult = sum(prices)   # tabs, spaces\t\r\n\treturn result - fee\r\n"
+PRICES = (b"# prices\r\n\r\ndef total(prices, fee):\r\n\treturn sum(prices) - fee   # tabs, spaces\t\r\n"
+          b"\r\ndef rest(paid, due):\r\n\treturn paid + due\r\n")  # fmt: skip
 
 
 def two_bugs(scratch: Path) -> Checkout:
-    """A flat layout; one bug in a file with CRLF line ends and tabs, one in a file in Latin-1 without a final newline."""
+    """A flat layout; two bugs in neighbouring functions of a file with CRLF line ends and tabs."""
     return Checkout(_folder(scratch, "flat")).files({
         "prices.py": PRICES,
-        "labels.py": LABELS.removesuffix(b"\n"),
         "test_prices.py": """\
-            from prices import total
+            from prices import rest, total
 
 
             def test_total():
@@ -227,35 +222,36 @@ def two_bugs(scratch: Path) -> Checkout:
 
             def test_total_without_fee():
                 assert total([3], 0) == 3
-            """,
-        "test_labels.py": """\
-            from labels import shortened
 
 
-            def test_long_texts_are_cut():
-                assert shortened("abcdefgh", 3) == "abc\u00e9"
+            def test_rest():
+                assert rest(10, 4) == 6
 
 
-            def test_short_texts_stay():
-                assert shortened("ab", 5) == "ab"
+            def test_nothing_is_due():
+                assert rest(5, 0) == 5
             """,
     }).commit()  # fmt: skip
 
 
+STACK = """\
+# -*- coding: latin-1 -*-
+# Über Stapel: «é» is one byte here.
+class Stack:
+    def __init__(self):
+        self.items = []
+
+    def push(self, item):
+        self.items.append(item)
+
+    def peek(self):
+        return self.items[-2]   # déjà vu""".encode("latin-1")
+
+
 def unittest_cases(scratch: Path) -> Checkout:
-    """unittest alone, run from a folder of the checkout, and the patch is applied."""
-    checkout = Checkout(_folder(scratch, "cases"), options=["--apply"]).files({
-        "stack.py": """\
-            class Stack:
-                def __init__(self):
-                    self.items = []
-
-                def push(self, item):
-                    self.items.append(item)
-
-                def peek(self):
-                    return self.items[-2]
-            """,
+    """unittest alone, the code in Latin-1 without a final newline; the patch is applied."""
+    return Checkout(_folder(scratch, "cases"), options=["--apply"]).files({
+        "stack.py": STACK,
         "tests/__init__.py": "",
         "tests/test_stack.py": """\
             import unittest
@@ -277,7 +273,6 @@ def unittest_cases(scratch: Path) -> Checkout:
             """,
         "notes.txt": "not ours\n",
     }).commit()  # fmt: skip
-    return checkout
 
 
 def odd_tree(scratch: Path) -> Checkout:
@@ -337,7 +332,10 @@ def no_dependency_file(scratch: Path) -> Checkout:
 
 # --- repositories that are not fixed ------------------------------------------------------------------------------------------------------
 
-_GOOD = {"add.py": "def add(a, b):\n    return a + b\n", "test_add.py": "from add import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n"}
+_GOOD = {
+    "add.py": "def add(a, b):\n    return a + b\n",
+    "test_add.py": "from add import add\n\n\ndef test_add():\n    assert add(1, 2) == 3\n",
+}
 _BAD = {**_GOOD, "add.py": "def add(a, b):\n    return a - b\n"}
 
 
@@ -357,18 +355,25 @@ def unfixed(scratch: Path) -> Checkout:
     }).commit()  # fmt: skip
 
 
+def half_fixed(scratch: Path) -> Checkout:
+    """Two bugs, of which one is beyond any template."""
+    checkout = unfixed(scratch)
+    checkout.options = ["--budget", "12"]
+    return checkout.files(_BAD).commit()
+
+
 def flaky(scratch: Path) -> Checkout:
-    """In every run one test out of a thousand fails, hardly ever the same one twice."""
+    """In every run one test fails, and another one a tenth of a second later: the first comes round again after half a minute."""
     return Checkout(_folder(scratch, "flaky")).files({
         "test_luck.py": """\
-            import os
+            import time
 
             import pytest
 
-            UNLUCKY = int.from_bytes(os.urandom(4), "big") % 1000
+            UNLUCKY = int(time.time() * 10) % 300
 
 
-            @pytest.mark.parametrize("number", range(1000))
+            @pytest.mark.parametrize("number", range(300))
             def test_luck(number):
                 assert number != UNLUCKY
             """,
@@ -392,7 +397,11 @@ def syntax_error(scratch: Path) -> Checkout:
 
 
 def import_error(scratch: Path) -> Checkout:
-    return Checkout(_folder(scratch, "importing")).files({**_GOOD, "test_add.py": "import no_such_module\n\n\ndef test_add():\n    pass\n"}).commit()
+    return (
+        Checkout(_folder(scratch, "importing"))
+        .files({**_GOOD, "test_add.py": "import no_such_module\n\n\ndef test_add():\n    pass\n"})
+        .commit()
+    )
 
 
 def hanging(scratch: Path) -> Checkout:
@@ -404,6 +413,14 @@ def hanging(scratch: Path) -> Checkout:
 
 def no_such_command(scratch: Path) -> Checkout:
     return Checkout(_folder(scratch, "command"), options=["--test", "no-such-runner --all"]).files(_GOOD).commit()
+
+
+def unreadable_name(scratch: Path) -> Checkout:
+    """A folder whose name is no UTF-8 and has a bracket, a file below it too, and a terminal that can show neither."""
+    folder = Path(os.fsdecode(os.path.join(os.fsencode(scratch), b"caf\xe9 [x]")))
+    folder.mkdir()
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    return Checkout(folder, variables=plain).files({**_GOOD, os.fsdecode(b"caf\xe9.py"): ""}).commit()
 
 
 def too_large(scratch: Path) -> Checkout:
@@ -424,8 +441,9 @@ FIXED: dict[str, Callable[[Path], Checkout]] = {
     "named like ours": named_like_ours, "src layout": src_layout, "two bugs": two_bugs, "unittest": unittest_cases, "odd tree": odd_tree,
     "no dependency file": no_dependency_file}  # fmt: skip
 UNFIXED: dict[str, Callable[[Path], Checkout]] = {
-    "unfixed": unfixed, "flaky": flaky, "pre_existing": pre_existing, "passing": passing, "no tests": no_tests, "syntax error": syntax_error,
-    "import error": import_error, "hanging": hanging, "no such command": no_such_command, "too large": too_large,
+    "unfixed": unfixed, "half fixed": half_fixed, "flaky": flaky, "pre_existing": pre_existing, "passing": passing, "no tests": no_tests,
+    "syntax error": syntax_error, "import error": import_error, "unreadable name": unreadable_name, "hanging": hanging,
+    "no such command": no_such_command, "too large": too_large,
     "too large for the sandbox": too_large_for_the_sandbox}  # fmt: skip
 
 

@@ -42,7 +42,13 @@ def test_a_single_patch_stays_first_where_it_is_much_likelier() -> None:
 
 
 def test_one_patch_of_each_behaviour_comes_before_any_second() -> None:
-    found = [plausible("a1", -1, "a"), plausible("a2", -1.1, "a"), plausible("b1", -5, "b"), plausible("b2", -6, "b"), plausible("c1", -9, "c")]
+    found = [
+        plausible("a1", -1, "a"),
+        plausible("a2", -1.1, "a"),
+        plausible("b1", -5, "b"),
+        plausible("b2", -6, "b"),
+        plausible("c1", -9, "c"),
+    ]
     assert names(arrange(found)) == ["a1", "b1", "c1", "a2", "b2"]
 
 

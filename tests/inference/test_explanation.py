@@ -28,7 +28,11 @@ def candidate(after: str = FIXED, name: str = "total") -> Candidate:
 
 
 def explained(
-    failure: Failure = FAILURE, before: Observation | None = BEFORE, after: Observation | None = AFTER, failing: int = 1, alternatives: int = 0
+    failure: Failure = FAILURE,
+    before: Observation | None = BEFORE,
+    after: Observation | None = AFTER,
+    failing: int = 1,
+    alternatives: int = 0,
 ) -> str:
     return compose(failure, candidate(), before, after, failing, alternatives)
 
@@ -120,7 +124,7 @@ def test_the_top_level_of_a_module_is_called_so() -> None:
 
 @pytest.mark.parametrize(("marked", "expected"), [
     ("x = a [<] b + c", "a < b + c"), ("x = [f](a)", "f(a)"), ("x = f([1])", "f(1)"), ("if a [and] b: pass", "a and b"),
-    ("x = [a]", None), ("x = a.[b]", "a.b"), ("x = 'é' [+] y", "'é' + y"), ("x = f'{[a]}'", None),
+    ("x = [a]", None), ("x = a(-[2])", "a(-2)"), ("x = a.[b]", "a.b"), ("x = 'é' [+] y", "'é' + y"), ("x = f'{[a]}'", None),
 ])  # fmt: skip
 def test_the_smallest_telling_expression_around_an_edit_is_found(marked: str, expected: str | None) -> None:
     start, end = marked.index("["), marked.index("]") - 1 if "]" in marked else 0

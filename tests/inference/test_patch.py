@@ -10,10 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from inference.patch import decode, unified_diff
+from inference.patch import decode, merged, unified_diff
 from sandbox.workspace import Workspace, patch_paths
 
-LINES = st.lists(st.sampled_from([b"a", b"b", b"", b" c", b"-d", b"+e", b"@@ -1 +1 @@", b"\\ No newline", b"f\r", b"\xe9", b"\0", b"\t "]), max_size=14)
+LINES = st.lists(
+    st.sampled_from([b"a", b"b", b"", b" c", b"-d", b"+e", b"@@ -1 +1 @@", b"\\ No newline", b"f\r", b"\xe9", b"\0", b"\t "]), max_size=14
+)
 CONTENT = st.one_of(st.binary(max_size=60), st.builds(lambda lines, end: b"\n".join(lines) + end, LINES, st.sampled_from([b"\n", b""])))
 PART = st.text(st.sampled_from("ab .\"'\\\té–\u4e2d\U0001f600"), min_size=1, max_size=8).filter(lambda p: p.strip(". ") == p)
 NAME = st.lists(PART, min_size=1, max_size=3).map("/".join)
@@ -81,11 +83,31 @@ def test_several_files_are_in_one_diff_in_the_order_of_their_names() -> None:
 def test_a_diff_is_what_git_would_write() -> None:
     before = b"".join(b"line %d\n" % n for n in range(1, 11))
     assert unified_diff({"f.py": (before, before.replace(b"line 5\n", b"five\n"))}) == (
-        b"diff --git a/f.py b/f.py\n--- a/f.py\n+++ b/f.py\n@@ -2,7 +2,7 @@\n line 2\n line 3\n line 4\n-line 5\n+five\n line 6\n line 7\n line 8\n")
+        b"diff --git a/f.py b/f.py\n--- a/f.py\n+++ b/f.py\n@@ -2,7 +2,7 @@\n"
+        b" line 2\n line 3\n line 4\n-line 5\n+five\n line 6\n line 7\n line 8\n"
+    )
 
 
 def test_nothing_changed_is_no_diff() -> None:
     assert unified_diff({"f.py": (b"x\n", b"x\n")}) == b""
+
+
+LIST = b"a\nb\nc\nd"
+
+
+@pytest.mark.parametrize(("one", "other", "expected"), [
+    (b"A\nb\nc\nd", b"a\nb\nc\nD", b"A\nb\nc\nD"),
+    (b"A\nb\nc\nd", b"a\nB\nc\nd", b"A\nB\nc\nd"),
+    (b"a\nx\nb\nc\nd", b"a\nb\nd", b"a\nx\nb\nd"),
+    (b"a\nB\nc\nd", b"a\nb\nx\nc\nd", b"a\nB\nx\nc\nd"),
+    (b"A\nb\nc\nd", b"A\nb\nc\nd", b"A\nb\nc\nd"),
+    (b"A\nb\nc\nd", b"1\nb\nc\nd", None),
+    (b"a\nx\nb\nc\nd", b"a\ny\nb\nc\nd", None),
+    (b"A\nB\nc\nd", b"a\n2\nC\nd", None),
+])  # fmt: skip
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_changes_are_put_together_unless_they_meet(one: bytes, other: bytes, expected: bytes | None, turned: bool) -> None:
+    assert merged(LIST, *((other, one) if turned else (one, other))) == expected
 
 
 @pytest.mark.parametrize(("content", "encoding"), [

@@ -48,7 +48,8 @@ def test_an_empty_file_is_the_default_policy() -> None:
 
 def test_a_full_file_is_read() -> None:
     found = read_policy(FULL, "ledex.toml")
-    assert (found.environment.setup, found.environment.test, found.verify.level, found.verify.repeats, dict(found.environment.variables)) == (
+    environment, verify = found.environment, found.verify
+    assert (environment.setup, environment.test, verify.level, verify.repeats, environment.variables) == (
         ("make deps",), "pytest -x", "V4", 5, {"DEBUG": "1"})  # fmt: skip
 
 
@@ -99,7 +100,7 @@ def test_a_file_is_read_from_disk(tmp_path: Path) -> None:
 
 
 def test_an_absent_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be read: No such file or directory$"):
+    with pytest.raises(ConfigurationError, match=r"cannot be read: No such file or directory$"):
         load_policy(tmp_path / "absent.toml")
 
 
@@ -111,7 +112,7 @@ def test_a_file_that_is_not_utf_8_is_refused_in_one_sentence(tmp_path: Path) -> 
 
 def test_a_policy_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
-        Policy().verify.repeats = 9  # type: ignore[misc]
+        Policy().verify.repeats = 9
 
 
 def test_the_shipped_schema_is_the_models() -> None:
@@ -126,6 +127,7 @@ def test_every_key_says_what_it_does() -> None:
 
 
 @pytest.mark.parametrize(("policy", "valid"), [
-    ({}, True), ({"verify": {"repeats": 3}, "unknown": 1}, True), ({"verify": {"repeats": 1}}, False), ({"version": 2}, False)])  # fmt: skip
+    ({}, True), ({"verify": {"repeats": 3}, "unknown": 1}, True), ({"verify": {"repeats": 1}}, False), ({"version": 2}, False),
+])  # fmt: skip
 def test_the_shipped_schema_agrees_with_the_model(policy: dict[str, object], valid: bool) -> None:
     assert jsonschema.Draft202012Validator(json.loads(SHIPPED.read_text(encoding="utf-8"))).is_valid(policy) == valid

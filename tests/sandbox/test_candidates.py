@@ -8,7 +8,7 @@ import itertools
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from sandbox.bubblewrap import BubblewrapRunner
 from sandbox.candidates import CandidateServer, Judgement, Probe, Trial, Unit
 from sandbox.environment import Environment
 from sandbox.frameworks import TestPlan
-from sandbox.testing import run_tests
+from sandbox.testing import Bench, run_tests
 from sandbox.workspace import Workspace
 from tests.sandbox.conftest import Repository
 
@@ -36,6 +36,11 @@ def unit(path: str, text: str, qualname: str) -> Unit:
     starts = [0, *itertools.accumulate(len(line) for line in text.splitlines(True))]
     first = min([(node.lineno, node.col_offset), *((d.lineno, d.col_offset - 1) for d in node.decorator_list)])
     return Unit(path, qualname, starts[first[0] - 1] + first[1], starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0))
+
+
+def quick(bench: Bench) -> Bench:
+    """Without Hypothesis' plugin, which imports all of Hypothesis in every run."""
+    return replace(bench, variables=(("PYTEST_ADDOPTS", "-p no:hypothesispytest"),))
 
 
 @dataclass
@@ -89,13 +94,12 @@ class _Serve:
 
     @contextlib.contextmanager
     def __call__(
-        self, files: Mapping[str, str], failing: Sequence[str], passing: Sequence[str] = (), units: Sequence[tuple[str, str]] = (), **options: bool
+        self, files: Mapping[str, str], failing: Sequence[str], passing: Sequence[str] = (), only_fork: bool = False
     ) -> Iterator[Served]:
         repository, workspace = self.workspace(files)
-        bench = repository.bench(workspace)
-        with CandidateServer(bench, workspace, failing, passing, wall_seconds=120, **options) as server:
-            targets = [unit(p, workspace.read(p).decode(), q) for p, q in units]
-            yield Served(server, workspace, server.start(targets))
+        bench = quick(repository.bench(workspace))
+        with CandidateServer(bench, workspace, failing, passing, wall_seconds=120, only_fork=only_fork) as server:
+            yield Served(server, workspace, server.start([]))
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +156,10 @@ CANDIDATES = {
     "breaks": ("return result - fee", "return 9"),
     "syntax": ("- fee", "- )"),
     "loops": ("return result - fee", "while True: pass"),
-    "loops and catches": ("return result - fee", "while True:\n        try:\n            result += 1\n        except BaseException:\n            pass"),
+    "loops and catches": (
+        "return result - fee",
+        "while True:\n        try:\n            result += 1\n        except BaseException:\n            pass",
+    ),
     "leaves": ("return result - fee", "sys.exit(0)"),
     "eats memory": ("return result - fee", "return [0] * 10**11"),
     "recurses": ("return result - fee", "return total(names, fee)"),
@@ -213,7 +220,7 @@ def test_a_cold_run_agrees_with_the_warm_tiers(shop: Served, serve: _Serve, tmp_
     repository, workspace = serve.workspace(SHOP_FILES)
     old, new = CANDIDATES[name]
     patched = workspace.with_files({"shop.py": SHOP.replace(old, new).encode()}, tmp_path)
-    report = run_tests(repository.bench(workspace), patched).report
+    report = run_tests(quick(repository.bench(workspace)), patched).report
     assert (bool(report.outcomes) and not report.failed) == (EXPECTED[name] == "plausible")
 
 
@@ -286,7 +293,7 @@ def test_tests_that_do_not_fail_cannot_be_served(serve: _Serve) -> None:
 def test_a_shell_command_cannot_be_served(serve: _Serve) -> None:
     repository, workspace = serve.workspace(SHOP_FILES)
     bench = repository.bench(workspace)
-    other = type(bench)(bench.runner, bench.environment, TestPlan("command", shell="make test"), bench.limits)
+    other = replace(bench, plan=TestPlan("command", shell="make test"))
     with pytest.raises(CandidateServerError, match="pytest and unittest only"):
         CandidateServer(other, workspace, ["command"], [], wall_seconds=10)
 
@@ -494,7 +501,10 @@ def test_a_module_that_cannot_be_imported_is_not_plausible(constants: Served, ed
 
 
 def test_a_new_decorator_is_judged_by_importing_it_anew(serve: _Serve) -> None:
-    files = {"m.py": "class A:\n    def one():\n        return 1\n", "test_m.py": "import m\n\n\ndef test_one():\n    assert m.A().one() == 1\n"}
+    files = {
+        "m.py": "class A:\n    def one():\n        return 1\n",
+        "test_m.py": "import m\n\n\ndef test_one():\n    assert m.A().one() == 1\n",
+    }
     with serve(files, ["test_m.py::test_one"]) as served:
         found = served.judge("m.py", "A.one", ("def one", "@staticmethod\n    def one"))
         assert [(j.status, j.tier) for j in found] == [("plausible", "import")]
@@ -504,7 +514,9 @@ def test_a_new_decorator_is_judged_by_importing_it_anew(serve: _Serve) -> None:
 
 STATEFUL = {
     "a module's list": "import m\n\n\ndef test_it():\n    m.SEEN.append(1)\n    assert m.add(1, 2) == 3\n",
-    "the environment": "import os\n\nimport m\n\n\ndef test_it():\n    os.environ['N'] = os.environ.get('N', '') + 'x'\n    assert m.add(1, 2) == 3\n",
+    "the environment": (
+        "import os\n\nimport m\n\n\ndef test_it():\n    os.environ['N'] = os.getenv('N', '') + 'x'\n    assert m.add(1, 2) == 3\n"
+    ),
     "the tree": "import tempfile\n\nimport m\n\n\ndef test_it():\n    tempfile.mkstemp(dir='.')\n    assert m.add(1, 2) == 3\n",
     "an attribute of a class": "import m\n\n\ndef test_it():\n    m.Box.count += 1\n    assert m.add(1, 2) == 3\n",
 }
@@ -520,7 +532,11 @@ def test_a_test_that_changes_state_is_served_by_forks(serve: _Serve, name: str) 
 def test_candidates_of_a_stateful_test_set_are_judged_apart(serve: _Serve) -> None:
     test = "import m\n\n\ndef test_it():\n    m.SEEN.append(1)\n    assert m.add(1, 2) == 3 and len(m.SEEN) == 1\n"
     with serve({"m.py": STATEFUL_MODULE, "test_m.py": test}, ["test_m.py::test_it"]) as served:
-        assert served.statuses("m.py", "add", ("a - b", "a * b"), ("a - b", "a + b"), ("a - b", "b + a")) == ["fails", "plausible", "plausible"]
+        assert served.statuses("m.py", "add", ("a - b", "a * b"), ("a - b", "a + b"), ("a - b", "b + a")) == [
+            "fails",
+            "plausible",
+            "plausible",
+        ]
 
 
 def test_a_slow_test_is_served_by_forks(serve: _Serve) -> None:
@@ -602,7 +618,8 @@ PYTEST_WAYS: dict[str, tuple[str, str]] = {
     "monkeypatch": ("def test_it(monkeypatch):\n    monkeypatch.setenv('THREE', '3')\n    import os\n"
                     "    assert add(1, 2) == int(os.environ['THREE'])\n", "test_it"),
     "capsys": ("def test_it(capsys):\n    print(add(1, 2))\n    assert capsys.readouterr().out == '3\\n'\n", "test_it"),
-    "tmp_path": ("def test_it(tmp_path):\n    (tmp_path / 'x').write_text(str(add(1, 2)))\n    assert (tmp_path / 'x').read_text() == '3'\n", "test_it"),
+    "tmp_path": ("def test_it(tmp_path):\n    (tmp_path / 'x').write_text(str(add(1, 2)))\n"
+                 "    assert (tmp_path / 'x').read_text() == '3'\n", "test_it"),
 }  # fmt: skip
 
 
@@ -635,7 +652,10 @@ def test_observe_looks_into_the_edited_function(shop: Served, pair: tuple[str, s
 
 
 def test_long_values_are_cut(serve: _Serve) -> None:
-    files = {"m.py": "def wide(n):\n    return 'x' * n\n", "test_m.py": "from m import wide\n\n\ndef test_it():\n    assert not wide(10_000)\n"}
+    files = {
+        "m.py": "def wide(n):\n    return 'x' * n\n",
+        "test_m.py": "from m import wide\n\n\ndef test_it():\n    assert not wide(10_000)\n",
+    }
     with serve(files, ["test_m.py::test_it"]) as served:
         seen = served.server.observe(served.unit("m.py", "wide"), (), [(2, 11, 2, 18)], "test_m.py::test_it")
         assert len(seen["values"][0][1]) < 300
@@ -679,7 +699,10 @@ def test_an_endless_candidate_does_not_hold_up_the_comparison(behaviours: Callab
 
 
 def test_a_method_that_takes_more_than_data_has_no_behaviour(serve: _Serve) -> None:
-    files = {"m.py": "class Box:\n    def one(self):\n        return 2\n", "test_m.py": "from m import Box\n\n\ndef test_it():\n    assert Box().one() == 1\n"}
+    files = {
+        "m.py": "class Box:\n    def one(self):\n        return 2\n",
+        "test_m.py": "from m import Box\n\n\ndef test_it():\n    assert Box().one() == 1\n",
+    }
     with serve(files, ["test_m.py::test_it"]) as served:
         target = served.unit("m.py", "Box.one")
         assert served.server.behave(target, [served.edits(target, "2", "1")]) == [()]

@@ -1051,7 +1051,7 @@ def test_temporary_files_do_not_survive_into_the_next_run(caller: Caller) -> Non
 
 
 def test_our_own_temporary_folders_are_not_writable_by_others(caller: Caller) -> None:
-    from sandbox.bubblewrap import prepared_folder
+    from sandbox.prepared import prepared_folder
 
     caller.run(Command(("/bin/true",), limits=SMALL))
     folder = prepared_folder()
