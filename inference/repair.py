@@ -178,6 +178,11 @@ class _Attempt:
     first: float | None = None
     """Seconds from ``started`` to the first plausible patch of any group."""
 
+    def accepts(self, proposal: Proposal) -> bool:
+        """Whether its verdict reaches the rung that the policy asks for; one rule for single and for joined patches."""
+        verdict = proposal.verdict
+        return verdict is not None and verdict.accepted and verdict.level >= int(self.policy.verify.level[1:])
+
     def left(self) -> float:
         return self.deadline - time.monotonic()
 
@@ -220,7 +225,7 @@ class _Attempt:
                     break
                 self.report(Progress("verify", f"patch {number + 1} of {len(proposals)}: {proposal.path}:{proposal.line}"))
                 checked = self.checked(reproduction, proposal)
-                if checked.verdict is not None and checked.verdict.accepted and checked.verdict.level >= int(self.policy.verify.level[1:]):
+                if self.accepts(checked):
                     return checked, refused
                 refused.append(checked)
         return None, refused
@@ -256,7 +261,7 @@ class _Attempt:
         whole = replace(first, patch=patch, explanation=explanation, prior=min(p.prior for _, p in kept))
         self.report(Progress("verify", f"{len(kept)} patches together"))
         checked = self.checked(part, whole)
-        return [(targets, checked)] if checked.verdict is not None and checked.verdict.accepted else list(accepted)
+        return [(targets, checked)] if self.accepts(checked) else list(accepted)
 
     def together(self, workspace: Workspace, proposal: Proposal) -> Workspace | None:
         """The workspace with a patch of the head added to the changes it has; None where both change the same lines."""
