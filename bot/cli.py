@@ -21,6 +21,7 @@ from inference import InferenceError
 from inference.policy import Policy, load_policy
 from inference.repair import Outcome, RepairRequest, outcome_json, repair_checkout
 from sandbox import SandboxError, WorkspaceError
+from sandbox.interpreters import locate
 
 EXIT = {"fixed": 0, "unfixed": 1, "flaky": 1, "pre_existing": 1, "passing": 3, "broken": 4}
 WRONG_USE = 2
@@ -38,8 +39,17 @@ class EngineName(StrEnum):
 
 def fail(message: str) -> typer.Exit:
     """Print one sentence and leave with the code for wrong use."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"ledex: {message}", markup=False)
+    _tell(message)
     return typer.Exit(WRONG_USE)
+
+
+def warn(message: str) -> None:
+    """Print one sentence beside the result, and go on."""
+    _tell(f"warning: {message}")
+
+
+def _tell(message: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"ledex: {message}", markup=False)
 
 
 @app.command()
@@ -67,6 +77,8 @@ def fix(
             environment=_variables(env or []), policy=_policy(path, config), unsafe=unsafe_no_sandbox)  # fmt: skip
         if json_file is not None and json_file != Path("-"):
             _check_writable(json_file)
+        if python is not None:
+            locate(python)  # what was typed wrong is wrong use, not a project whose tests cannot be run
         outcome = _run(request, quiet=json_file == Path("-"))
         if json_file is not None:
             _write(json_file, outcome_json(outcome))
@@ -126,9 +138,9 @@ def _run(request: RepairRequest, quiet: bool = False) -> Outcome:
 
 def _policy(path: Path, config: Path | None) -> Policy:
     if config is not None:
-        return load_policy(config)
+        return load_policy(config, warn)
     default = path / ".github" / "ledex.toml"
-    return load_policy(default) if default.is_file() else Policy()
+    return load_policy(default, warn) if default.is_file() else Policy()
 
 
 def _variables(pairs: list[str]) -> dict[str, str]:

@@ -3,30 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import tokenize
 from collections.abc import Mapping
-from dataclasses import dataclass
-from io import BytesIO
 
 CONTEXT_LINES = 3
-
-
-@dataclass(frozen=True)
-class SourceText:
-    """A file decoded as its interpreter decodes it: ``text`` with its own line ends, and how to write it back."""
-
-    text: str
-    encoding: str
-
-    def encode(self, text: str) -> bytes:
-        """Bytes of an edited text in the file's own encoding (a byte order mark comes back). Raises UnicodeEncodeError."""
-        return text.encode(self.encoding)
-
-
-def decode(content: bytes) -> SourceText:
-    """Decode Python source by its declaration or byte order mark. Raises SyntaxError, UnicodeDecodeError (a ValueError)."""
-    encoding, _ = tokenize.detect_encoding(BytesIO(content).readline)
-    return SourceText(content.decode(encoding), encoding)
 
 
 def unified_diff(changes: Mapping[str, tuple[bytes | None, bytes | None]]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,29 +85,34 @@ class Policy(_Table):
             processes=self.limits.processes, tree_bytes=self.limits.tree_mb * MIB)  # fmt: skip
 
 
-def read_policy(text: str, source: str) -> Policy:
-    """Read a policy from TOML. Unknown keys are left alone (see ``unknown_keys``). Raises ConfigurationError naming key and line."""
+def read_policy(text: str, source: str, warn: Callable[[str], None] | None = None) -> Policy:
+    """Read a policy from TOML. Unknown keys are left alone; ``warn`` gets a sentence for each. Raises ConfigurationError naming key and
+    line."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{source} is no valid TOML: {error}") from error
     try:
-        return Policy.model_validate(data)
+        policy = Policy.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(p) for p in first["loc"])
         raise ConfigurationError(f"{source}: {key}: {first['msg']}") from error
+    if warn is not None:
+        for name in unknown_keys(data):
+            warn(f"{source}: {_told(name)} is no known key and is left alone; {_known_beside(name)}")
+    return policy
 
 
-def load_policy(path: Path) -> Policy:
-    """Read a policy file. Raises ConfigurationError when it is absent, unreadable or invalid."""
+def load_policy(path: Path, warn: Callable[[str], None] | None = None) -> Policy:
+    """Read a policy file as ``read_policy`` does. Raises ConfigurationError when it is absent, unreadable or invalid."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is not UTF-8: save it as UTF-8") from error
-    return read_policy(text, str(path))
+    return read_policy(text, str(path), warn)
 
 
 def schema() -> dict[str, Any]:
@@ -124,6 +130,20 @@ def unknown_keys(data: dict[str, Any], model: type[BaseModel] = Policy, prefix: 
         elif isinstance(value, dict) and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             found += unknown_keys(value, field.annotation, f"{prefix}{key}.")
     return found
+
+
+def _known_beside(name: str) -> str:
+    """What could stand in the place of an unknown key; its own name may hold dots, those of the tables above it do not."""
+    table, field = name.partition(".")[0], Policy.model_fields.get(name.partition(".")[0])
+    if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        return f"[{table}] knows {', '.join(field.annotation.model_fields)}"
+    return f"the file knows {', '.join(Policy.model_fields)}"
+
+
+def _told(name: str) -> str:
+    """A key is the repository's text: one line of it, and nothing that steers a terminal."""
+    shown = name if name.isprintable() else ascii(name)
+    return shown if len(shown) <= 80 else shown[:79] + "…"
 
 
 if __name__ == "__main__":

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from inference import ConfigurationError
-from inference.localization import Suspect, localize
+from inference.attempt import Attempt, suspects_of
 from inference.outcome import Outcome, Status, Timings, outcome_json
-from inference.patch import decode, merged, unified_diff
 from inference.policy import Policy
-from inference.proposer import Problem, Progress, Proposal, Proposer, Report, Search
+from inference.proposer import Progress, Proposal, Proposer, Report, Search
 from inference.search import EmbeddedProposer
-from inference.templates import functions
-from sandbox import CandidateServerError, EnvironmentFailed, WorkspaceError
+from sandbox import EnvironmentFailed, WorkspaceError
 from sandbox.environment import build_environment, existing_environment
 from sandbox.frameworks import TestPlan
 from sandbox.frameworks.detection import is_test_file, plan_for, plan_from_command
@@ -26,13 +24,11 @@ from sandbox.runner import Runner
 from sandbox.selection import select_runner
 from sandbox.settings import SandboxSettings
 from sandbox.testing import Bench
-from sandbox.verification import verify
 from sandbox.workspace import Workspace, at_revision, snapshot
 
 __all__ = ["Engine", "Outcome", "RepairRequest", "Status", "Timings", "outcome_json", "repair", "repair_checkout"]
 
 Engine = Literal["auto", "templates", "model"]
-_MOST_VERIFIED = 12
 
 
 @dataclass(frozen=True)
@@ -103,10 +99,10 @@ def repair(
     if reproduction.status != "failing":
         return Outcome(reproduction.status, reproduction.reason, reproduction, timings=timings)
     started = time.monotonic()
-    suspects = _localize(head, reproduction)
+    suspects = suspects_of(head, reproduction)
     report(Progress("localize", ", ".join(f"{s.function.path}:{s.function.qualname}" for s in suspects[:3]) or "no suspect"))
     search = Search()
-    attempt = _Attempt(head, bench, tuple(proposers), policy, folder, report, jobs, search, started, started + budget)
+    attempt = Attempt(head, bench, tuple(proposers), policy, folder, report, jobs, search, started, started + budget)
     groups = independent_failures(reproduction)
     accepted, refused = attempt.groups(reproduction, groups)
     if not accepted and len(groups) == 1 and len(reproduction.failing) > 1:
@@ -129,10 +125,6 @@ def repair(
         reason = f"repairs {len(repaired)} of {len(reproduction.failing)} failing tests; {reason}"
     status: Status = "fixed" if complete else "unfixed"
     return Outcome(status, reason, reproduction, (*proposals, *refused), tuple(suspects), search, timings)
-
-
-def _localize(head: Workspace, reproduction: Reproduction) -> list[Suspect]:
-    return localize(reproduction, lambda path: _text(head, path), functions)
 
 
 def independent_failures(reproduction: Reproduction) -> list[tuple[str, ...]]:
@@ -161,120 +153,6 @@ def by_test_function(failing: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(tests) for tests in groups.values()]
 
 
-@dataclass
-class _Attempt:
-    """What stays the same while the groups of one failure are repaired."""
-
-    head: Workspace
-    bench: Bench
-    proposers: tuple[Proposer, ...]
-    policy: Policy
-    folder: Path
-    report: Report
-    jobs: int
-    search: Search
-    started: float
-    deadline: float
-    first: float | None = None
-    """Seconds from ``started`` to the first plausible patch of any group."""
-
-    def accepts(self, proposal: Proposal) -> bool:
-        """Whether its verdict reaches the rung that the policy asks for; one rule for single and for joined patches."""
-        verdict = proposal.verdict
-        return verdict is not None and verdict.accepted and verdict.level >= int(self.policy.verify.level[1:])
-
-    def left(self) -> float:
-        return self.deadline - time.monotonic()
-
-    def groups(
-        self, reproduction: Reproduction, groups: Sequence[tuple[str, ...]]
-    ) -> tuple[list[tuple[tuple[str, ...], Proposal]], list[Proposal]]:
-        """Repair each group within an even share of what is left: (accepted with their tests, refused)."""
-        accepted: list[tuple[tuple[str, ...], Proposal]] = []
-        refused: list[Proposal] = []
-        for number, targets in enumerate(groups):
-            if self.left() <= 0:
-                break
-            part = replace(reproduction, failing=targets, failures=tuple(f for f in reproduction.failures if f.test_id in targets))
-            best, worse = self.one(part, time.monotonic() + self.left() / (len(groups) - number))
-            refused += worse
-            if best is not None:
-                accepted.append((targets, best))
-        return accepted, refused
-
-    def one(self, reproduction: Reproduction, deadline: float) -> tuple[Proposal | None, list[Proposal]]:
-        """Search and verify for one group of failing tests: (accepted, refused)."""
-        refused: list[Proposal] = []
-        suspects = _localize(self.head, reproduction)
-        for proposer in self.proposers:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                break
-            problem = Problem(self.head, self.bench, reproduction, suspects, left, self.jobs)
-            began = time.monotonic() - self.started
-            try:
-                proposals = list(proposer.propose(problem, self.search, self.report))
-            except CandidateServerError as error:
-                self.search.notes.append(str(error))
-                continue
-            if self.first is None and self.search.first_plausible is not None:
-                self.first = began + self.search.first_plausible
-            for number, proposal in enumerate(proposals[:_MOST_VERIFIED]):
-                if number and time.monotonic() > deadline:
-                    self.search.notes.append(f"the budget ended before {len(proposals) - number} plausible patches could be verified")
-                    break
-                self.report(Progress("verify", f"patch {number + 1} of {len(proposals)}: {proposal.path}:{proposal.line}"))
-                checked = self.checked(reproduction, proposal)
-                if self.accepts(checked):
-                    return checked, refused
-                refused.append(checked)
-        return None, refused
-
-    def checked(self, reproduction: Reproduction, proposal: Proposal) -> Proposal:
-        """The proposal with its cold verdict."""
-        verdict = verify(self.bench, self.head, reproduction, proposal.patch, self.policy.patch_scope(), self.folder,
-                         self.policy.verify.repeats, lambda text: self.report(Progress("verify", text)))  # fmt: skip
-        self.search.judged["cold"] = self.search.judged.get("cold", 0) + 1
-        self.search.seconds["cold"] = self.search.seconds.get("cold", 0.0) + verdict.seconds
-        return replace(proposal, verdict=verdict)
-
-    def joined(
-        self, reproduction: Reproduction, accepted: Sequence[tuple[tuple[str, ...], Proposal]]
-    ) -> list[tuple[tuple[str, ...], Proposal]]:
-        """One proposal of several accepted ones, with its tests, verified as a whole; where they do not go together, all as they were."""
-        workspace = self.head
-        kept: list[tuple[tuple[str, ...], Proposal]] = []
-        for targets, proposal in accepted:
-            together = self.together(workspace, proposal)
-            if together is None:
-                self.search.notes.append(f"the patch for {targets[0]} overlaps another and was left out")
-                continue
-            workspace = together
-            kept.append((targets, proposal))
-        if len(kept) < 2:
-            return list(accepted)
-        targets = tuple(t for t in reproduction.failing if any(t in tests for tests, _ in kept))
-        part = replace(reproduction, failing=targets, failures=tuple(f for f in reproduction.failures if f.test_id in targets))
-        patch = unified_diff(workspace.diff_from(self.head))
-        first = kept[0][1]
-        explanation = "\n\n".join(f"{number}. {p.explanation}" for number, (_, p) in enumerate(kept, 1))
-        whole = replace(first, patch=patch, explanation=explanation, prior=min(p.prior for _, p in kept))
-        self.report(Progress("verify", f"{len(kept)} patches together"))
-        checked = self.checked(part, whole)
-        return [(targets, checked)] if self.accepts(checked) else list(accepted)
-
-    def together(self, workspace: Workspace, proposal: Proposal) -> Workspace | None:
-        """The workspace with a patch of the head added to the changes it has; None where both change the same lines."""
-        texts: dict[str, bytes | None] = {}
-        for path, (before, after) in self.head.patched(proposal.patch, self.folder).diff_from(self.head).items():
-            if before is None or after is None or not workspace.exists(path):
-                return None
-            texts[path] = merged(before, workspace.read(path), after)
-            if texts[path] is None:
-                return None
-        return workspace.with_files(texts, self.folder)
-
-
 def _reason(accepted: Sequence[Proposal], refused: Sequence[Proposal], search: Search) -> str:
     if accepted:
         verdict = accepted[0].verdict
@@ -294,7 +172,7 @@ def _reason(accepted: Sequence[Proposal], refused: Sequence[Proposal], search: S
 def _proposers(request: RepairRequest) -> list[Proposer]:
     if request.engine == "model":
         raise ConfigurationError("no model endpoint is configured: use --engine templates")
-    return [EmbeddedProposer(reserve=min(0.35 * request.budget, 15.0))]
+    return [EmbeddedProposer()]
 
 
 def _bench(
@@ -317,10 +195,3 @@ def _bench(
             head.tree(), runner, settings=settings, repository=str(request.path.resolve()), setup=policy.environment.setup,
             environment=variables, timeout=request.setup_timeout, progress=lambda text: report(Progress("environment", text)))  # fmt: skip
     return Bench(runner, environment, plan, policy.run_limits(), tuple(variables.items())), environment.notes
-
-
-def _text(head: Workspace, path: str) -> str | None:
-    try:
-        return decode(head.read(path)).text if head.exists(path) else None
-    except (SyntaxError, ValueError, OSError, WorkspaceError):
-        return None

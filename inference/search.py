@@ -13,17 +13,20 @@ from inference.choice import Plausible, rank
 from inference.edits import Candidate, FunctionSource
 from inference.explanation import explain
 from inference.localization import Suspect
-from inference.patch import decode, unified_diff
+from inference.patch import unified_diff
 from inference.proposer import Problem, Progress, Proposal, Report, Search
 from inference.templates import Space, combine
 from sandbox import CandidateServerError
 from sandbox.candidates import CandidateServer, Judgement, Trial, Unit
+from sandbox.source_text import decode
 
 _BUCKET_WEIGHT = {1: 1.0, 2: 0.5, 3: 0.4, 4: 0.3, 5: 0.25}
 _EXCEPTION_WEIGHT = 0.9
 _MOST_PASSING_TESTS = 60
 _BATCH = {"in_process": 96, "fork": 24}
 _SEEDS = 12
+_COLD_RUNS = 9
+"""Runs of the tests that verification makes (V1, repeats, control, mutants), and one and a half for choosing."""
 _MODULE_WEIGHT, _IMPORT_ERROR_WEIGHT = 0.08, 0.6
 """A module-level candidate costs an import, some fifty times a swap, so it gets that much less of the turns (errors of names excepted)."""
 
@@ -138,10 +141,9 @@ class EmbeddedProposer:
 
     origin = "templates"
 
-    def __init__(self, reserve: float = 0.0, grace: float = 3.0) -> None:
-        """``reserve``: seconds of the budget kept for cold verification; ``grace``: least seconds of search after the first find."""
+    def __init__(self, reserve: float | None = None) -> None:
+        """``reserve``: seconds of the budget kept for cold verification; by default what the suite's own time suggests."""
         self.reserve = reserve
-        self.grace = grace
 
     def propose(self, problem: Problem, search: Search, report: Report) -> Iterator[Proposal]:
         if not problem.suspects:
@@ -149,7 +151,10 @@ class EmbeddedProposer:
             search.exhausted = True
             return
         started = time.monotonic()
-        state = _State(Schedule(problem.suspects), started + max(problem.seconds - self.reserve, 1.0), started)
+        reserve = self.reserve
+        if reserve is None:
+            reserve = min(_COLD_RUNS * problem.reproduction.suite_seconds, 0.5 * problem.seconds)
+        state = _State(Schedule(problem.suspects), started + max(problem.seconds - reserve, 1.0), started)
         others = [threading.Thread(target=_work, args=(problem, state, search, report, n), daemon=True) for n in range(1, problem.jobs)]
         for thread in others:
             thread.start()

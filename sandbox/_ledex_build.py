@@ -6,18 +6,21 @@ the descriptor. New files of the tree are copied to ``artifacts``; ``probe`` is 
 Standard library, Python 3.8+.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from typing import Any
 
 SKIPPED = {".git", ".hg", "__pycache__", "build", "dist", ".eggs", ".tox", ".nox", ".venv", ".pytest_cache", ".mypy_cache"}
 
 
-def listing(tree):
-    found = set()
+def listing(tree: str) -> set[str]:
+    found: set[str] = set()
     for folder, folders, files in os.walk(tree):
         folders[:] = [name for name in folders if name not in SKIPPED]
         for name in files + [n for n in folders if os.path.islink(os.path.join(folder, n))]:
@@ -25,7 +28,7 @@ def listing(tree):
     return found
 
 
-def copy_new(tree, before, target, limit):
+def copy_new(tree: str, before: set[str], target: str, limit: int) -> int:
     copied, size = 0, 0
     for path in sorted(listing(tree) - before):
         source, destination = os.path.join(tree, path), os.path.join(target, path)
@@ -43,16 +46,17 @@ def copy_new(tree, before, target, limit):
     return copied
 
 
-def run(argv, cwd, environment):
+def run(argv: list[str], cwd: str, environment: dict[str, str]) -> tuple[int, str]:
     """Exit status and the end of the output, which is also passed on."""
     try:
         variables = dict(os.environ, **environment)
         process = subprocess.Popen(argv, cwd=cwd, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError as error:
         return 127, f"{argv[0]}: {error.strerror}"
+    assert process.stdout is not None
     tail = b""
     while True:
-        data = process.stdout.read1(65536)
+        data = os.read(process.stdout.fileno(), 65536)
         if not data:
             break
         sys.stdout.buffer.write(data)
@@ -61,12 +65,12 @@ def run(argv, cwd, environment):
     return process.wait(), tail.decode("utf-8", "replace")
 
 
-def main(plan_path, descriptor):
+def main(plan_path: str, descriptor: int) -> int:
     with open(plan_path, encoding="utf-8") as file:
         plan = json.load(file)
     tree = plan["tree"]
 
-    def tell(**message):
+    def tell(**message: Any) -> None:
         data = json.dumps(message).encode() + b"\n"
         while data:
             data = data[os.write(descriptor, data) :]

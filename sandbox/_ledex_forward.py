@@ -3,15 +3,18 @@
 Listens on a free port of 127.0.0.1, relays each connection to the socket, exits with the command's status. Standard library, 3.8+.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import socket
 import subprocess
 import sys
 import threading
+from typing import NoReturn
 
 
-def _copy(source, sink):
+def _copy(source: socket.socket, sink: socket.socket) -> None:
     try:
         while True:
             data = source.recv(65536)
@@ -26,7 +29,7 @@ def _copy(source, sink):
             sink.shutdown(socket.SHUT_WR)
 
 
-def _serve(client, path):
+def _serve(client: socket.socket, path: str) -> None:
     with client:
         upstream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with upstream:
@@ -40,13 +43,13 @@ def _serve(client, path):
             back.join()
 
 
-def _accept(listener, path):
+def _accept(listener: socket.socket, path: str) -> NoReturn:
     while True:
         client, _ = listener.accept()
         threading.Thread(target=_serve, args=(client, path), daemon=True).start()
 
 
-def main(arguments):
+def main(arguments: list[str]) -> NoReturn:
     path, command = arguments[0], arguments[1:]
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind(("127.0.0.1", 0))

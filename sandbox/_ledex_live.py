@@ -9,7 +9,9 @@ import functools
 import gc
 import os
 import re
+import resource
 import signal
+import stat
 import sys
 import types
 from typing import TYPE_CHECKING
@@ -33,11 +35,21 @@ class TimeUp(BaseException):
 FUEL = [0, 0]
 
 
-def tick() -> None:
-    """Burn one unit of fuel: what candidates' loops and functions call."""
-    FUEL[0] -= 1
-    if FUEL[0] < 0:
-        raise OutOfFuel()
+class Tools:
+    """What candidates' code calls: ``burn`` on every turn of a loop and call; ``seen`` and ``enter`` where values are recorded."""
+
+    seen: Callable[[int, Any], Any]
+    enter: Callable[[Any], None]
+
+    @property
+    def burn(self) -> None:
+        """Burn one unit of fuel."""
+        FUEL[0] -= 1
+        if FUEL[0] < 0:
+            raise OutOfFuel()
+
+
+TOOLS = Tools()
 
 
 def alarm(number: int, frame: types.FrameType | None) -> None:
@@ -45,14 +57,15 @@ def alarm(number: int, frame: types.FrameType | None) -> None:
     raise TimeUp()
 
 
-def cap_memory(more: int) -> None:
-    """Let this worker take ``more`` bytes of address space beyond what it has, so that a runaway candidate gets a MemoryError."""
-    import resource
-
+def address_space() -> int:
+    """Bytes of address space that this process has, as its forks will."""
     with open("/proc/self/statm") as file:
-        now = int(file.read().split()[0]) * resource.getpagesize()
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def cap_memory(wanted: int) -> None:
+    """Let this worker take this many bytes of address space and no more, so that a runaway candidate gets a MemoryError."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = now + more
     if hard == resource.RLIM_INFINITY or wanted < hard:
         resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
 
@@ -67,11 +80,29 @@ def stop_alarm() -> None:
             continue
 
 
+def cap_processor(seconds: int) -> None:
+    """Give this worker the processor time of a cold run's process, in place of that of the server."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if hard == resource.RLIM_INFINITY or seconds < hard:
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+
+
+def drop_output() -> None:
+    """Empty the files that pytest captures the output in: tests that are called directly leave theirs there."""
+    for descriptor in (1, 2):
+        about = os.fstat(descriptor)
+        if about.st_size and stat.S_ISREG(about.st_mode):
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+
+
 class PytestItems:
     """The collected pytest items by id, and the quickest faithful way to run each."""
 
-    def __init__(self, items: Iterable[Any]) -> None:
+    def __init__(self, items: Iterable[Any], capture: Any) -> None:
+        """``capture``: pytest's capture manager."""
         self.items: dict[str, Any] = {i.nodeid: i for i in items}
+        self.capture = capture
         self.direct: dict[str, Callable[[], object] | None] = {i.nodeid: self.plain_call(i) for i in items}
         self.heard: list[str] | None = None
 
@@ -99,6 +130,8 @@ class PytestItems:
         """True when the test passes (or fails as expected), else False. OutOfFuel and TimeUp pass through."""
         call = self.direct[test_id]
         if call is not None:
+            self.capture.resume_global_capture()
+            os.environ["PYTEST_CURRENT_TEST"] = test_id.replace("\0", "(null)") + " (call)"  # as pytest does
             try:
                 call()
             except (OutOfFuel, TimeUp):
@@ -107,6 +140,8 @@ class PytestItems:
                 if self.heard is not None:
                     self.heard.append(failure_text(error))
                 return False
+            finally:
+                os.environ.pop("PYTEST_CURRENT_TEST", None)
             return True
         from _pytest.runner import runtestprotocol
 
@@ -114,6 +149,11 @@ class PytestItems:
         if FUEL[0] < 0:
             raise OutOfFuel()
         return not any(r.failed for r in reports)
+
+
+    def pause(self) -> None:
+        """Let go of standard output and error, which direct calls capture."""
+        self.capture.suspend_global_capture()
 
 
 class UnittestItems:
@@ -135,6 +175,9 @@ class UnittestItems:
         if self.heard is not None:
             self.heard.extend(steady(text) for _, text in result.failures + result.errors)
         return result.wasSuccessful() and result.testsRun == 1
+
+    def pause(self) -> None:
+        """Nothing is captured here."""
 
 
 def steady(text: str) -> str:
@@ -251,7 +294,7 @@ def pytest_serving(ready: Callable[[Any], None]) -> object:
 
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtestloop(self, session: Any) -> bool:
-            self.collected = PytestItems(session.items)
+            self.collected = PytestItems(session.items, session.config.pluginmanager.getplugin("capturemanager"))
             ready(self.collected)
             return True
 
@@ -280,7 +323,7 @@ def collect(run: types.ModuleType, options: dict[str, Any], ready: Callable[[Any
     if options["framework"] == "pytest":
         import pytest
 
-        pytest.main([*run.pytest_arguments(options), "--capture=no"], plugins=[run.pytest_selection(options), pytest_serving(ready)])
+        pytest.main(run.pytest_arguments(options), plugins=[run.pytest_selection(options), pytest_serving(ready)])
         return
     import unittest
 

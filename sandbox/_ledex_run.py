@@ -1,14 +1,17 @@
-"""Run tests cold and report every outcome on a descriptor: started by absolute path in the tested project's interpreter.
+"""Run tests and report every outcome on a descriptor: started by absolute path in the tested project's interpreter.
 
 usage: _ledex_run.py FD   (options as JSON on standard input)
 
-OPTIONS: framework ("pytest" or "unittest"), arguments (list), only (test ids, empty for all), overlay (folder appended last to sys.path),
-cwd_on_path (as ``python -m`` does), coverage (bool). One JSON object a line goes to FD: collected, result, collection_error, coverage, end.
+OPTIONS: mode ("cold": run once; "swap", "import": serve candidates, see ``_ledex_serve.py``), framework ("pytest" or "unittest"),
+arguments (list), only (test ids, empty for all), overlay (folder appended last to sys.path), cwd_on_path (as ``python -m``
+does), coverage (bool). One JSON object a line goes to FD: collected, result, collection_error, coverage, end.
+Every mode starts by this command line and loads the same modules, so that a test cannot tell a warm server from a cold run by them.
 Standard library only, Python 3.8+, beside pytest and coverage themselves.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -18,6 +21,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the names below are for the type checker alone: Python 3.8 never evaluates them
+    import types
     import unittest
     from collections.abc import Callable, Generator, Iterator
     from typing import Any
@@ -27,6 +31,9 @@ if TYPE_CHECKING:  # the names below are for the type checker alone: Python 3.8 
     Record = dict[str, Any]
     Send = Callable[..., None]
 
+# What the warm server needs and the frameworks do not load by themselves.
+LOADED_IN_EVERY_MODE = ("_socket", "ast", "copy", "functools", "gc", "mmap", "random", "resource", "select", "signal", "struct", "tokenize",
+                        "types")
 TEXT = 6000
 MESSAGE = 2000
 FRAMES = 60
@@ -134,8 +141,6 @@ class Lines:
 
 def importable(name: str) -> bool:
     """Whether a module of this name is installed, without importing it."""
-    import importlib.util
-
     try:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
@@ -421,12 +426,28 @@ def read_options() -> Record:
     return options
 
 
+SIBLINGS: dict[str, types.ModuleType] = {}
+
+
+def load_sibling(name: str) -> types.ModuleType:
+    """A file of this folder as a module, once, without the folder ever being on sys.path or the module in sys.modules."""
+    if name not in SIBLINGS:
+        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
+        specification = importlib.util.spec_from_file_location(name, path)
+        assert specification is not None
+        assert specification.loader is not None
+        SIBLINGS[name] = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(SIBLINGS[name])
+    return SIBLINGS[name]
+
+
 def prepare_path(options: Record) -> None:
     """Import the judge, then put the tree on ``sys.path`` the way the options say."""
     if options.get("overlay"):
         sys.path.append(options["overlay"])
     # The judge is imported before the tree is on the path, or a pytest.py in the tree would be imported in its place.
-    __import__(options["framework"])
+    for name in (*LOADED_IN_EVERY_MODE, options["framework"]):
+        __import__(name)
     if options.get("coverage"):
         __import__("coverage")
     if options["cwd_on_path"]:
@@ -436,9 +457,13 @@ def prepare_path(options: Record) -> None:
 
 
 def main() -> None:
-    """Run the tests that the options on standard input ask for, and report them on the descriptor of the command line."""
+    """Do what the options on standard input ask for, with the report on the descriptor of the command line."""
     options = read_options()
-    send = open_channel(int(sys.argv[1]))
+    number = int(sys.argv[1])
+    if options["mode"] != "cold":
+        load_sibling("_ledex_serve").main(options, number)
+        return
+    send = open_channel(number)
     prepare_path(options)
     sys.argv = ["pytest" if options["framework"] == "pytest" else "python -m unittest", *options["arguments"]]
     root = os.path.realpath(os.getcwd())

@@ -1,23 +1,18 @@
 """Judge thousands of candidate edits a second: tests are collected once, then each candidate runs in a fork or in place.
 
-usage: _ledex_serve.py FD   (options as JSON on standard input)
-
-Started by absolute path in the tested project's interpreter, beside the ``_ledex_*.py`` files that it loads: ``run`` (options, selection),
-``live`` (the collected tests), ``swap`` (candidates' code), ``fork`` (workers), ``behave``. OPTIONS as for ``run``, plus mode: "swap"
-(collect once; candidates replace the code of live functions) or "import" (nothing imported beforehand; each candidate is imported anew in
-its fork). One JSON object a line each way on FD. Requests: probe, judge, observe, behave, quit. This process itself runs no test that
+Started by ``_ledex_run.py``, beside the ``_ledex_*.py`` files that it loads: ``run`` (options, selection), ``live`` (the collected tests),
+``swap`` (candidates' code), ``fork`` (workers), ``behave``. OPTIONS as for ``run``, with mode "swap" (collect once; candidates replace the
+code of live functions) or "import" (nothing imported beforehand; each candidate is imported anew in its fork), plus cpu_seconds of a cold
+run's process. One JSON object a line each way on FD. Requests: probe, judge, observe, behave, quit. This process itself runs no test that
 leaves anything behind: forked workers do, and a worker that hangs, crashes or soils its state is thrown away. Nothing said here is ever
 shown: plausible candidates are judged again, cold. Standard library only, Python 3.8+, beside pytest itself.
 """
 
 from __future__ import annotations
 
-import builtins
 import functools
 import gc
-import hashlib
 import importlib
-import importlib.util
 import os
 import signal
 import sys
@@ -25,7 +20,6 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the names below are for the type checker alone: Python 3.8 never evaluates them
-    import types
     from collections.abc import Callable
     from typing import Any, Protocol, Union
 
@@ -43,32 +37,23 @@ if TYPE_CHECKING:  # the names below are for the type checker alone: Python 3.8 
         def run(self, test_id: str) -> bool:
             """True when the test passes."""
 
+        def pause(self) -> None:
+            """Stop capturing output."""
+
 
 MOST_IN_PLACE = 96
-SIBLINGS: dict[str, types.ModuleType] = {}
-
-
-def load_sibling(name: str) -> types.ModuleType:
-    """A file of this folder as a module, once, without the folder ever being on sys.path or the module in sys.modules."""
-    if name not in SIBLINGS:
-        path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")
-        specification = importlib.util.spec_from_file_location(name, path)
-        assert specification is not None
-        assert specification.loader is not None
-        SIBLINGS[name] = importlib.util.module_from_spec(specification)
-        specification.loader.exec_module(SIBLINGS[name])
-    return SIBLINGS[name]
-
-
-run = load_sibling("_ledex_run")
-forking = load_sibling("_ledex_fork")
-live = load_sibling("_ledex_live")
-swapping = load_sibling("_ledex_swap")
+run: Any = sys.modules["__main__"]  # _ledex_run.py, by which every mode is started
+forking = run.load_sibling("_ledex_fork")
+live = run.load_sibling("_ledex_live")
+swapping = run.load_sibling("_ledex_swap")
+swapping.TOOLS[:] = [live.TOOLS]
 Unfit, Swap, source = swapping.Unfit, swapping.Swap, swapping.source
 
 
 def short_hash(text: str) -> str:
     """A digest that is short enough to send and long enough to tell behaviours apart."""
+    import hashlib  # in the worker that compares behaviours alone: it is slow to load, and cold runs do without
+
     return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=6).hexdigest()
 
 
@@ -81,7 +66,9 @@ class Server:
         self.killers: list[str] = []
         self.chunk = MOST_IN_PLACE
         self.texts: dict[str, list[str] | None] = {}
-        self.workers = forking.Workers()
+        self.space = 0
+        self.imported: tuple[float, float, float] | None = None
+        self.workers = forking.Workers(channel.descriptor)
 
     def collect_then(self, serve: Callable[[], None]) -> None:
         """Import and collect the tests, then call ``serve`` from within the framework's own session."""
@@ -92,6 +79,12 @@ class Server:
 
         live.collect(run, self.options, ready)
 
+    def set_up(self, memory: int) -> None:
+        """Give this worker its alarm and its limits: ``memory`` bytes beyond what it was forked with."""
+        signal.signal(signal.SIGALRM, live.alarm)
+        live.cap_memory(self.space + memory)
+        live.cap_processor(self.options["cpu_seconds"])
+
     def collected(self) -> Items:
         """The collected tests."""
         assert self.items is not None, "requests come after the collection"
@@ -100,6 +93,7 @@ class Server:
     def run_test(self, test_id: str, fuel: int, seconds: float) -> Outcome:
         """True, False, "fuel" or "time"."""
         live.FUEL[0] = fuel
+        live.drop_output()
         signal.setitimer(signal.ITIMER_REAL, seconds, 0.05)
         try:
             return self.collected().run(test_id)
@@ -126,8 +120,7 @@ class Server:
         answer: Record = {"kind": "probe", "tests": {}, "state_changed": True, "live": []}
 
         def work(send: Send) -> None:
-            signal.signal(signal.SIGALRM, live.alarm)
-            live.cap_memory(1 << 30)
+            self.set_up(1 << 30)
             units = []
             for unit in request["units"]:
                 file = source(unit["path"])
@@ -190,6 +183,7 @@ class Server:
                 if once == twice:
                     self.texts[test_id] = once
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        self.collected().pause()
         gc.collect()
 
     def judge(self, request: Record) -> None:
@@ -209,6 +203,14 @@ class Server:
                     source(unit["path"]).shape(unit)
                 except (Unfit, SyntaxError, ValueError, OSError):
                     pass
+        importing = 0.0
+        if self.options["mode"] == "import":
+            if self.imported is None:
+                self.imported = self.time_import(failing + passing)
+            collected, slowest, whole = self.imported
+            importing = 0.75 + 4 * collected  # an import has no alarm of its own
+            request = {**request, "seconds": request["seconds"] + 4 * slowest, "all_seconds": request["all_seconds"] + whole}
+        patience = request["seconds"] * 2 + 0.5 + 4 * request["all_seconds"]
         over = time.monotonic() + request["batch_seconds"]
         while at < len(batch):
             if time.monotonic() > over:
@@ -230,7 +232,7 @@ class Server:
 
             self.workers.mark(-1)
             work = functools.partial(self.work, piece=piece, failing=failing, passing=passing, request=request, over=over)
-            records, ended = self.workers.run(work, request["seconds"] * 2 + 0.5, note)
+            records, ended = self.workers.run(work, patience, note, importing or patience)
             if ended != "ended" or not self.workers.finished():  # os._exit(0) in a candidate looks like an end
                 number = self.workers.reached()
                 done = {a[0] for a in answered}
@@ -250,8 +252,7 @@ class Server:
 
     def work(self, send: Send, piece: list[Record], failing: list[str], passing: list[str], request: Record, over: float) -> None:
         """What a worker does: judge the candidates of a piece, one after the other."""
-        signal.signal(signal.SIGALRM, live.alarm)
-        live.cap_memory(request["memory"])
+        self.set_up(request["memory"])
         if self.options["mode"] == "import":
             self.work_imported(send, piece[0], failing, passing, request)
             return
@@ -303,6 +304,33 @@ class Server:
                     return [outcome if outcome in ("fuel", "time") else "breaks", gained, test_id]
         return [status or "plausible", gained, killer]
 
+    def time_import(self, tests: list[str]) -> tuple[float, float, float]:
+        """Seconds that the unchanged code takes in a worker that imports it: the collection, the slowest test, all of these tests."""
+        started = time.monotonic()
+        took: list[float] = []
+
+        def work(send: Send) -> None:
+            def serve() -> None:
+                send({"collected": time.monotonic() - started})
+                for test_id in tests:
+                    if test_id in self.collected().items:
+                        began = time.monotonic()
+                        self.run_test(test_id, 1 << 40, 10.0)
+                        send({"test": time.monotonic() - began})
+                self.workers.mark(0, 1)
+                send({"end": True})
+                os._exit(0)
+
+            self.set_up(1 << 30)
+            self.collect_then(serve)
+
+        self.workers.mark(0)
+        collected = 1.5  # where it cannot be told
+        for record in self.workers.run(work, 30.0)[0]:
+            collected = record.get("collected", collected)
+            took += [record["test"]] if "test" in record else []
+        return collected, max(took, default=0.0), sum(took)
+
     def work_imported(self, send: Send, candidate: Record, failing: list[str], passing: list[str], request: Record) -> None:
         """What a worker does that imports its candidate: the tests are collected on the edited file."""
         file = source(candidate["unit"]["path"])
@@ -318,10 +346,12 @@ class Server:
         answer: list[Any] = ["crash", 0, None]
 
         def serve() -> None:
+            send({"imported": True})
             missing = [t for t in failing + passing if t not in self.collected().items]
             answer[:] = ["breaks", 0, missing[0]] if missing else self.try_tests(failing, passing, request)
             send({"answer": [candidate["id"], *answer]})
             self.workers.mark(1, 1)
+            send({"end": True})
             os._exit(0)
 
         self.collect_then(serve)
@@ -333,7 +363,7 @@ class Server:
         found: Record = {"kind": "observed", "values": [], "arguments": [], "outcome": None}
 
         def work(send: Send) -> None:
-            signal.signal(signal.SIGALRM, live.alarm)
+            self.set_up(1 << 30)
             unit, file = request["unit"], source(request["unit"]["path"])
             seen: list[list[Any]] = []
 
@@ -346,7 +376,7 @@ class Server:
                 if len(seen) < 40:
                     seen.append([-1, {k: swapping.text_of(v) for k, v in names.items()}])
 
-            vars(builtins).update(__ledex_seen__=record, __ledex_enter__=enter)
+            live.TOOLS.seen, live.TOOLS.enter = record, enter
             edits = [list(e) for e in request["edits"]]
             Swap(file, unit, edits, transform=lambda node: swapping.record_values(node, request["wanted"]))
             live.clear_caches()
@@ -367,19 +397,18 @@ class Server:
     def behave(self, request: Record) -> None:
         """Record the unit's plain arguments during tests, mutate them, and tell how each candidate answers: one digest an edit list."""
         found: Record = {"kind": "behaviour", "digests": [], "inputs": 0}
-        behave = load_sibling("_ledex_behave")
+        behave = run.load_sibling("_ledex_behave")
 
         def work(send: Send) -> None:
-            signal.signal(signal.SIGALRM, live.alarm)
+            self.set_up(1 << 30)
             unit, file = request["unit"], source(request["unit"]["path"])
             recorded: list[list[Any]] = []
-            live.cap_memory(1 << 30)
 
             def enter(arguments: list[Any]) -> None:
                 if len(recorded) < behave.MOST_RECORDED and behave.plain(arguments):
                     recorded.append(behave.copy.deepcopy(arguments))
 
-            vars(builtins).update(__ledex_enter__=enter)
+            live.TOOLS.enter = enter
             swap = Swap(file, unit, [], transform=swapping.record_arguments)
             for test_id in request["tests"]:
                 self.run_test(test_id, 1 << 40, request["seconds"])
@@ -418,22 +447,22 @@ class Server:
     def loop(self) -> None:
         """Answer requests until the other side is gone."""
         live.find_caches(self.root)
+        self.workers.find_outputs()
         known = sorted(self.items.items) if self.items is not None else []
         self.channel.send({"kind": "ready", "tests": known, "python": list(sys.version_info[:3])})
         while True:
             request = self.channel.receive()
             if request is None or request["op"] == "quit":
                 os._exit(0)
+            self.space = live.address_space()
             {"probe": self.probe, "judge": self.judge, "observe": self.observe, "behave": self.behave}[request["op"]](request)
 
 
-def main() -> None:
-    """Serve the tests that the options on standard input describe, on the descriptor of the command line."""
-    options = run.read_options()
-    channel = forking.Channel(int(sys.argv[1]))
+def main(options: Record, number: int) -> None:
+    """Serve the tests that the options describe, on this descriptor."""
+    channel = forking.Channel(number)
     run.prepare_path(options)
     sys.argv = ["pytest" if options["framework"] == "pytest" else "python -m unittest", *options["arguments"]]
-    vars(builtins).update(__ledex_tick__=live.tick)
     root = os.path.realpath(os.getcwd())
     server = Server(options, channel, root)
     if options["mode"] == "import":
@@ -444,7 +473,3 @@ def main() -> None:
     else:
         server.collect_then(server.loop)
         channel.send({"kind": "failed", "message": "the tests could not be collected"})
-
-
-if __name__ == "__main__":
-    main()

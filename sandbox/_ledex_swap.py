@@ -1,7 +1,8 @@
 """Compile one candidate edit of a function alone, and put its code into the live functions that came from that place in the file.
 
-Loaded by ``_ledex_serve.py``. Compiled code calls ``__ledex_tick__``, ``__ledex_enter__`` and ``__ledex_seen__``, which the server puts
-among the builtins. A unit is {"path", "qualname", "start", "end"}, an edit (start, end, new text): character offsets of the whole file.
+Loaded by ``_ledex_serve.py``. What compiled code calls of the server (``TOOLS``) stands among its constants, not in any namespace: a test
+finds no name that a cold run lacks. A unit is {"path", "qualname", "start", "end"}, an edit (start, end, new text): character offsets of
+the whole file.
 Standard library only, Python 3.8+.
 """
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:  # the names below are for the type checker alone: Python 3.8 
 
 FUTURES = 0x20000 | 0x40000 | 0x80000 | 0x100000 | 0x200000 | 0x400000 | 0x800000 | 0x1000000
 REPR = 200
+PLACE = "\0ledex"  # the constant in whose place TOOLS is put
+TOOLS: list[object] = []  # one object: reading ``burn`` burns fuel; ``seen`` and ``enter`` record
 
 
 class Unfit(Exception):
@@ -64,6 +67,7 @@ class Source:
         key = (unit["start"], unit["end"])
         if key not in self.functions:
             line, name = self.line(unit["start"]), unit["qualname"].split(".")[-1]
+            gc.unfreeze()  # a worker froze what it inherited, and frozen objects are not listed
             self.functions[key] = [
                 f for f in gc.get_objects()
                 if type(f) is types.FunctionType and f.__code__.co_name == name and f.__code__.co_firstlineno == line
@@ -141,10 +145,17 @@ def move_to(tree: ast.AST, line: int) -> None:
 
 
 def burn(line: int) -> ast.stmt:
-    """The statement ``__ledex_tick__()``."""
-    call = ast.Expr(ast.Call(ast.Name("__ledex_tick__", ast.Load()), [], []))
-    move_to(call, line)
-    return call
+    """The statement ``TOOLS.burn``: an attribute, because the compiler warns of a constant that is called."""
+    read = ast.Expr(ast.Attribute(ast.Constant(PLACE), "burn", ast.Load()))
+    move_to(read, line)
+    return read
+
+
+def equipped(code: types.CodeType) -> types.CodeType:
+    """The code, and the code nested in it, with the tools in their place."""
+    constants = tuple(
+        TOOLS[0] if type(c) is str and c == PLACE else equipped(c) if type(c) is types.CodeType else c for c in code.co_consts)
+    return code.replace(co_consts=constants)
 
 
 def add_fuel(function: Function) -> None:
@@ -186,7 +197,7 @@ def compile_unit(
     code = find_code(module, unit["qualname"].split(".")[-1])
     if code is None or code.co_freevars != original.co_freevars:
         raise Unfit()
-    return code, arguments
+    return equipped(code), arguments
 
 
 def evaluate(node: ast.expr | None, namespace: dict[str, Any]) -> Any:
@@ -255,13 +266,13 @@ def record_values(function: Function, wanted: list[list[int]]) -> None:
             if isinstance(node, ast.expr) and not isinstance(getattr(node, "ctx", ast.Load()), (ast.Store, ast.Del)):
                 key = positions.pop((node.lineno, node.col_offset, node.end_lineno, node.end_col_offset), None)
                 if key is not None:
-                    call = ast.Call(ast.Name("__ledex_seen__", ast.Load()), [ast.Constant(key), node], [])
+                    call = ast.Call(ast.Attribute(ast.Constant(PLACE), "seen", ast.Load()), [ast.Constant(key), node], [])
                     return ast.fix_missing_locations(ast.copy_location(call, node))
             return node
 
     function.body = [Wrap().visit(s) for s in function.body]
     names = [a.arg for a in getattr(function.args, "posonlyargs", []) + function.args.args + function.args.kwonlyargs]
-    text = "__ledex_enter__({%s})" % ", ".join("%r: %s" % (n, n) for n in names)
+    text = "%r.enter({%s})" % (PLACE, ", ".join("%r: %s" % (n, n) for n in names))
     insert_call(function, text)
 
 
@@ -273,6 +284,6 @@ def insert_call(function: Function, text: str) -> None:
 
 
 def record_arguments(function: Function) -> None:
-    """Hand the positional arguments to ``__ledex_enter__`` on every call."""
+    """Hand the positional arguments to ``TOOLS.enter`` on every call."""
     names = [a.arg for a in getattr(function.args, "posonlyargs", []) + function.args.args]
-    insert_call(function, "__ledex_enter__([%s])" % ", ".join(names))
+    insert_call(function, "%r.enter([%s])" % (PLACE, ", ".join(names)))

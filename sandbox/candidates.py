@@ -94,9 +94,10 @@ class _Link:
     def __init__(self, bench: Bench, workspace: Workspace, mode: str, tests: Sequence[str], wall_seconds: float) -> None:
         options = {
             "framework": bench.plan.framework, "arguments": list(bench.plan.arguments), "only": list(tests), "mode": mode,
-            "overlay": bench.environment.overlay, "cwd_on_path": bench.plan.cwd_on_path, "coverage": False}  # fmt: skip
-        limits = replace(bench.limits, wall_seconds=wall_seconds, cpu_seconds=int(wall_seconds) + 60)
-        self.session: Session = bench.runner.open(python_command(bench, workspace, "_ledex_serve.py", options, limits))
+            "overlay": bench.environment.overlay, "cwd_on_path": bench.plan.cwd_on_path, "coverage": False,
+            "cpu_seconds": bench.limits.cpu_seconds}  # fmt: skip
+        limits = replace(bench.limits, wall_seconds=wall_seconds, cpu_seconds=max(int(wall_seconds) + 60, bench.limits.cpu_seconds))
+        self.session: Session = bench.runner.open(python_command(bench, workspace, options, limits))
         self._buffer = b""
         ready = self.receive(60.0)
         if ready.get("kind") != "ready":
@@ -297,16 +298,17 @@ class CandidateServer:
     def _ask(self, link: _Link, trials: Sequence[Trial], in_place: bool, factor: int, tier: Tier) -> Iterator[tuple[Judgement, bool]]:
         probe = self._probed()
         slowest = max((probe.seconds.get(t, 0.0) for t in (*probe.failing, *probe.passing)), default=0.0)
-        seconds = (0.15 + 4 * slowest) * min(factor, 20) + (3.0 if tier == "import" else 0.0)
+        seconds = (0.15 + 4 * slowest) * min(factor, 20)
+        whole = sum(probe.seconds.get(t, 0.0) for t in (*probe.failing, *probe.passing))
         quick = all(probe.seconds.get(t, 1.0) < 0.005 for t in probe.failing)
         started = time.monotonic()
         link.send({
             "op": "judge", "in_place": in_place, "failing": list(probe.failing), "passing": list(probe.passing),
-            "fuel": (probe.fuel * 20 + 20_000) * factor, "seconds": seconds, "patience": 4 if quick else 0,
+            "fuel": (probe.fuel * 20 + 20_000) * factor, "seconds": seconds, "all_seconds": whole, "patience": 4 if quick else 0,
             "batch_seconds": _BATCH_SECONDS, "memory": 1 << 30,
             "candidates": [{"id": t.id, "unit": t.unit.record(), "edits": [list(e) for e in t.edits]} for t in trials]})  # fmt: skip
         answered = 0
-        most = _BATCH_SECONDS + seconds * (len(probe.failing) + len(probe.passing) + 4) + 30
+        most = _BATCH_SECONDS + seconds * (len(probe.failing) + len(probe.passing) + 4) + 4 * whole + (60 if tier == "import" else 30)
         while True:
             message = link.receive(most)
             if message.get("kind") == "judged":

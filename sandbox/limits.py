@@ -36,6 +36,9 @@ NOT_STOPPED = (
     "Code that shares an interpreter with its test report can forge the report: the test process writes its own results to the "
     "report descriptor. Expected test ids, exit status and a static refusal of patches that reach for the judge narrow this; "
     "they do not close it.",
+    "A test can tell a warm tier from a cold run: by process numbers and its parent, the SIGALRM handler and timer, the address-space "
+    "limit, the code object of the edited function, pytest's objects and call stack, files that earlier workers left in the temporary "
+    "folder, and time. No warm verdict is final, so such a test costs the search its time and never makes a fix.",
     "Memory is watched by sampling every 50 ms, not by a cgroup: a process can pass the limit for that long.",
     "Kernel memory (socket buffers, inodes of the temporary file systems) is not counted; run the bot in a container or VM with a limit.",
     "Sandboxes that run at the same time can signal each other by locks on files that both can read.",
@@ -44,7 +47,7 @@ NOT_STOPPED = (
     "can be connected to; a snapshot of a checkout has no sockets.",
     "While an environment is built, data can leave through the package indexes (names and versions asked for).",
 )
-"""What this isolation does not stop; the README repeats it, and ``tests/sandbox/test_forgery.py`` shows the first."""
+"""What this isolation does not stop; the README repeats it. ``tests/sandbox/test_forgery.py`` and ``test_tiers.py`` show the first two."""
 
 DENIED_SYSCALLS = (
     # new namespaces, mounts and roots

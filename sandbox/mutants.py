@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from collections.abc import Iterator
+
+from sandbox.source_text import decode, readable
 
 _FLIPPED: dict[type[ast.AST], str] = {
     ast.Lt: ">=", ast.LtE: ">", ast.Gt: "<=", ast.GtE: "<", ast.Eq: "!=", ast.NotEq: "==", ast.Is: "is not", ast.IsNot: "is",
@@ -14,15 +17,33 @@ _OPPOSITE: dict[type[ast.AST], str] = {ast.Add: "-", ast.Sub: "+", ast.Mult: "+"
 
 def changed_lines(before: str, after: str) -> list[tuple[int, int, int, int]]:
     """Hunks as (first old line, end, first new line, end), 0-based, end exclusive; whitespace counts."""
-    matcher = difflib.SequenceMatcher(None, before.splitlines(True), after.splitlines(True), autojunk=False)
+    matcher = difflib.SequenceMatcher(None, _lines(before), _lines(after), autojunk=False)
     return [(a, b, c, d) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
+
+
+def mutated_files(before: bytes, after: bytes, most: int = 4) -> list[bytes]:
+    """``mutants`` of a file's content, in the file's own encoding and with its line ends; none of what Python itself cannot decode.
+
+    In another encoding no mutant could be imported, so no test would fail by its value, and a right fix would be refused for that.
+    """
+    try:
+        source = decode(after)
+    except (SyntaxError, ValueError):
+        return []
+    made = []
+    for text in mutants(readable(before), source.text, most):
+        try:
+            made.append(source.encode(text))
+        except UnicodeEncodeError:  # unparsed code may hold a letter that the file writes as an escape
+            continue
+    return made
 
 
 def mutants(before: str, after: str, most: int = 4) -> list[str]:
     """Texts of ``after`` with one changed place damaged: each hunk undone (where there are several), comparisons and operators of changed
     lines flipped, constants moved, changed statements emptied. At most ``most``, the undone hunks first."""
     hunks = changed_lines(before, after)
-    old, new = before.splitlines(True), after.splitlines(True)
+    old, new = _lines(before), _lines(after)
     found: list[str] = []
     if len(hunks) > 1:
         found += ["".join(new[:c] + old[a:b] + new[d:]) for a, b, c, d in hunks]
@@ -37,6 +58,11 @@ def mutants(before: str, after: str, most: int = 4) -> list[str]:
         if text not in found and text not in (after, before) and _parses(text):
             found.append(text)
     return found[:most]
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as Python counts them, ends kept; ``str.splitlines`` also splits at form feeds and other marks inside a line."""
+    return re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text)
 
 
 def _parses(text: str) -> bool:
@@ -63,7 +89,7 @@ def _changed_spans(old: list[str], new: list[str], hunks: list[tuple[int, int, i
 
 def _damaged(tree: ast.AST, text: str, spans: list[tuple[int, int]]) -> Iterator[str]:
     """Mutants of the nodes that a changed span cuts, unless they reach far beyond it: those are not what the patch is about."""
-    encoded = [line.encode() for line in text.splitlines(True)]
+    encoded = [line.encode() for line in _lines(text)]
     starts = [0]
     for line in encoded:
         starts.append(starts[-1] + len(line))

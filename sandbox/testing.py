@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -73,13 +73,16 @@ def probe_folder() -> Path:
     return folder
 
 
-def python_command(bench: Bench, workspace: Workspace, probe: str, options: object, limits: Limits | None = None) -> Command:
-    """The command that starts a probe in the project's interpreter, with the report descriptor."""
+def python_command(bench: Bench, workspace: Workspace, options: Mapping[str, object], limits: Limits | None = None) -> Command:
+    """The command that runs or serves the tests in the project's interpreter, with the report descriptor.
+
+    It is the same for every mode, which stands in the options on standard input: tests cannot tell the modes apart by it.
+    """
     environment = bench.environment
     variables = {**environment.variables, **dict(bench.variables), **dict(bench.plan.variables)}
     tree = replace(workspace.tree(), artifacts=environment.artifacts)
     return Command(
-        argv=(environment.python, f"{PROBES}/{probe}"),
+        argv=(environment.python, f"{PROBES}/_ledex_run.py"),
         stdin=json.dumps(options).encode(),
         tree=tree,
         environment=variables,
@@ -96,6 +99,7 @@ def run_tests(
     if bench.plan.framework == "command":
         return _run_command(bench, workspace, limits)
     options = {
+        "mode": "cold",
         "framework": bench.plan.framework,
         "arguments": list(bench.plan.arguments),
         "only": list(only),
@@ -103,7 +107,7 @@ def run_tests(
         "cwd_on_path": bench.plan.cwd_on_path,
         "coverage": coverage,
     }
-    execution = bench.runner.run(python_command(bench, workspace, "_ledex_run.py", options, limits))
+    execution = bench.runner.run(python_command(bench, workspace, options, limits))
     records = read_records(execution.report, execution.seconds)
     return _test_run(execution, records)
 

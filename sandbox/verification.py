@@ -7,6 +7,7 @@ after the patched ones, must still fail: what turned green by time, luck or a le
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import Literal
 
 from sandbox import WorkspaceError
 from sandbox.limits import Limits
-from sandbox.mutants import mutants
+from sandbox.mutants import mutated_files
 from sandbox.refusal import Change, Scope, literals_of, refusal, special_cased
 from sandbox.reproduction import Reproduction, unusable
 from sandbox.testing import Bench, TestRun, run_tests
@@ -99,8 +100,11 @@ def verify(
     into: Path,
     repeats: int = 3,
     report: Callable[[str], None] | None = None,
+    until: float = math.inf,
 ) -> Verdict:
     """Climb the ladder with a unified diff. ``into`` is a folder for overlays; ``repeats`` is the k of V2 (at least 2).
+
+    No mutant of V4 is run past ``until`` (``time.monotonic()``); what V1 to V3 need is always run.
 
     Never raises for a bad patch: a patch that does not apply is refused at V0.
     """
@@ -117,7 +121,7 @@ def verify(
         _check_repeats(ladder, bench, head, patched, reproduction, repeats)
         _check_rest(ladder, bench, patched, reproduction, after)
         say("looking for a fix that only fits the test")
-        _check_overfit(ladder, bench, head, patched, reproduction, changes, into)
+        _check_overfit(ladder, bench, head, patched, reproduction, changes, into, until)
     except _Refused:
         pass
     failed = next((c for c in ladder.checks if c.status == "failed"), None)
@@ -224,26 +228,32 @@ def _check_overfit(
     reproduction: Reproduction,
     changes: Mapping[str, Change],
     into: Path,
+    until: float,
 ) -> None:
     python = {p: c for p, c in changes.items() if p.endswith(".py") and c[0] is not None and c[1] is not None}
     if len(python) != len(changes):
         ladder.no_opinion("overfit", 4, "the special-case and mutation checks read Python only")
         return
     files = sorted({t.split("::")[0] for t in reproduction.failing})
-    sources = [head.read(f).decode("utf-8", "replace") for f in files if head.exists(f) and head.path(f).is_file()]
+    sources = [head.read(f) for f in files if head.exists(f) and head.path(f).is_file()]
     literal = special_cased(python, literals_of(sources))
     if literal is not None:
         raise ladder.failed("overfit", 4, f"the patch newly compares with {literal[:80]}, a literal of the failing test")
     ladder.passed("overfit", 4, "no literal of the failing tests is special-cased")
     made = unnoticed = 0
+    late = False
     for path, (before, after) in python.items():
-        for text in mutants((before or b"").decode("utf-8", "replace"), (after or b"").decode("utf-8", "replace"), most=3):
+        for content in mutated_files(before or b"", after or b"", most=3):
+            if late := time.monotonic() > until:
+                break
             made += 1
-            damaged = patched.with_files({path: text.encode()}, into)
+            damaged = patched.with_files({path: content}, into)
             run = run_tests(bench, damaged, only=_witnesses(reproduction), limits=_patience(bench, reproduction, 4.0))
             if run.trustworthy and not set(run.report.failed) & {*reproduction.failing, *reproduction.passing}:
                 unnoticed += 1
-    if made == 0:
+    if late and unnoticed == made:
+        ladder.no_opinion("mutation", 4, "the time ended before a mutant of the changed lines was noticed")
+    elif made == 0:
         ladder.no_opinion("mutation", 4, "no mutant of the changed lines could be made")
     elif unnoticed == made == 1:
         ladder.no_opinion("mutation", 4, "the one mutant of the changed lines that could be made is not noticed")

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from inference.edits import Edit
-from inference.templates.facts import BUILTINS, Facts
+from inference.templates.facts import Facts
+from inference.templates.kinds import BUILTINS
 from inference.templates.operators import Draft
 from inference.templates.syntax import precedence
 from inference.templates.unit import Site, Statement
 
 BUILTIN_FAMILIES = (
     "any all | min max | min max sum len | sorted reversed list | list set tuple | list tuple sorted | set sorted"
-    " | int float | int str | int round | str repr | str list | sum len | abs int | abs min max | chr ord | ord int"
+    " | int float str | int str | int round | str repr | str list | sum len | abs int | abs min max | chr ord | ord int"
     " | map filter | range len | enumerate range zip | isinstance issubclass | getattr hasattr setattr | dict set list"
     " | bin hex oct | next iter list | type isinstance | any sum | all bool any"
 )
@@ -25,7 +26,7 @@ METHOD_FAMILIES = (
     " | get pop setdefault | union intersection difference symmetric_difference | update union"
     " | issubset issuperset isdisjoint | isdigit isnumeric isdecimal isalnum isalpha"
     " | isupper islower istitle isalpha isspace | ljust rjust center zfill | match search fullmatch findall finditer"
-    " | sub subn | group groups groupdict | sort reverse | copy deepcopy | floor ceil trunc sqrt round"
+    " | sub subn | group groups groupdict | sort reverse | copy deepcopy | floor ceil trunc sqrt round | sqrt pow"
     " | log log2 log10 log1p | sin cos tan | asin acos atan | heappush heappop heapify heappushpop heapreplace"
     " | nlargest nsmallest | permutations combinations product combinations_with_replacement | read readline readlines"
     " | write writelines | encode decode | loads load dumps dump | append appendleft extend extendleft"

@@ -83,7 +83,7 @@ def foreign_donors(facts: Facts, site: Site, sources: tuple[FunctionSource, ...]
         return
     if isinstance(getattr(site.node, "ctx", None), ast.Store | ast.Del):
         return
-    known, words = {name for penalty, name in facts.in_scope(site, 3) if penalty < 2.5}, facts.unit.words(site)
+    known, words = {name for penalty, name in facts.in_scope(site, 3) if penalty != 2.5}, facts.unit.words(site)
     for source in sources[:8]:
         for text, strength, used in foreign(source.text, source.qualname, source.start, source.end):
             if used <= known and text != words:

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator
 
 from inference.edits import Edit, FunctionSource
+from inference.templates.arguments import wrong_arguments
 from inference.templates.casts import CASTS
 from inference.templates.facts import Facts
 from inference.templates.guards import exits
-from inference.templates.imports import missing_names, wrong_arguments
+from inference.templates.imports import missing_names
 from inference.templates.layout import before, step_of
 from inference.templates.operators import Draft
 from inference.templates.syntax import AND, ATOM, COMPARE, OR, TEST, YIELD, fit

@@ -75,7 +75,8 @@ def _spliced(text: str, edits: tuple[Edit, ...], start: int, end: int) -> str:
 
 
 def _short(text: str) -> str:
-    words = " ".join(text.split())
+    """Code as a Markdown code span of one line. A backtick would end the span, and what comes from the project could go on as Markdown."""
+    words = " ".join(text.split()).replace("`", "'")
     return f"`{words if len(words) <= LONGEST else words[: LONGEST - 1] + '…'}`"
 
 
@@ -92,7 +93,7 @@ def _clause(template: str, text: str, edits: tuple[Edit, ...], old: str, new: st
         case "condition":
             found = re.match(r"if (.*):\s*$", inserted.strip(), re.DOTALL)
             return (
-                f"runs {_short(text[edits[0].start :].splitlines()[0])} only when `{found.group(1)}`"
+                f"runs {_short(text[edits[0].start :].splitlines()[0])} only when {_short(found.group(1))}"
                 if found
                 else f"puts {old} under a condition"
             )
@@ -111,7 +112,7 @@ def _clause(template: str, text: str, edits: tuple[Edit, ...], old: str, new: st
             | "near-name"
             | "attribute"
             | "near-attribute"
-            | "assignment-target"
+            | "target"
             | "builtin"
             | "method"
             | "constant-to-name"
@@ -154,7 +155,7 @@ def _clause(template: str, text: str, edits: tuple[Edit, ...], old: str, new: st
             return "makes the default value anew at each call instead of sharing one between calls"
         case "try":
             found = re.search(r"except (\w+):\s*(.*)", inserted)
-            return f"catches {found.group(1)} and does `{found.group(2).strip()}` then" if found else "catches the exception"
+            return f"catches {found.group(1)} and does {_short(found.group(2))} then" if found else "catches the exception"
         case "control":
             return f"does {after} instead of {before}"
         case _:
@@ -168,10 +169,10 @@ def _added(template: str, inserted: str, after: str) -> str:
         verb = {"return": "returns", "raise": "raises", "continue": "goes on with the next item", "break": "leaves the loop"}[
             guard.group(2)
         ]
-        return f"adds a guard that {verb}{f' `{guard.group(3)}`' if guard.group(3) else ''} when `{guard.group(1)}`"
+        return f"adds a guard that {verb}{f' {_short(guard.group(3))}' if guard.group(3) else ''} when {_short(guard.group(1))}"
     assign = re.match(r"(?:el)?if (.*?): (.*)$", words)
     if assign:
-        return f"adds a guard that does `{assign.group(2)}` when `{assign.group(1)}`"
+        return f"adds a guard that does {_short(assign.group(2))} when {_short(assign.group(1))}"
     if template == "else-branch":
-        return f"adds an else branch that does `{words.removeprefix('else: ')}`"
+        return f"adds an else branch that does {_short(words.removeprefix('else: '))}"
     return f"adds {after}"

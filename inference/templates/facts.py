@@ -3,38 +3,12 @@
 from __future__ import annotations
 
 import ast
-import builtins
 from collections import Counter
 from dataclasses import dataclass, field
 
+from inference.templates.kinds import BUILTINS, CALL_KINDS, METHOD_KINDS, RESULT_KINDS
 from inference.templates.syntax import precedence
 from inference.templates.unit import Definition, Site, Statement, Unit
-
-BUILTINS = frozenset(dir(builtins))
-NUMBER_CALLS = frozenset("len int float sum abs round pow ord hash id divmod".split())
-STRING_METHODS = frozenset(
-    "lower upper strip lstrip rstrip title capitalize replace join format swapcase zfill center ljust rjust casefold splitlines "
-    "startswith endswith isdigit isalpha isupper islower encode split".split()
-)
-METHOD_KINDS = (
-    dict.fromkeys(STRING_METHODS, "str")
-    | {"append": "list", "extend": "list", "sort": "list", "insert": "list"}
-    | {"items": "dict", "keys": "dict", "values": "dict", "get": "dict", "setdefault": "dict"}
-    | {"add": "set", "discard": "set", "union": "set", "difference": "set", "intersection": "set"}
-)
-RESULT_KINDS = (
-    dict.fromkeys("lower upper strip lstrip rstrip title capitalize replace join format swapcase zfill".split(), "str")
-    | {"split": "list", "splitlines": "list", "startswith": "bool", "endswith": "bool", "isdigit": "bool", "isalpha": "bool"}
-    | {"count": "num", "index": "num", "find": "num", "rfind": "num", "items": "view", "keys": "view", "values": "view"}
-)
-CALL_KINDS = (
-    dict.fromkeys(NUMBER_CALLS, "num")
-    | {"str": "str", "repr": "str", "chr": "str", "bin": "str", "hex": "str", "input": "str", "list": "list", "sorted": "list"}
-    | {"dict": "dict", "set": "set", "frozenset": "set", "tuple": "tuple", "bool": "bool", "any": "bool", "all": "bool"}
-    | {"isinstance": "bool", "hasattr": "bool", "callable": "bool", "range": "range", "enumerate": "iter", "zip": "iter", "map": "iter"}
-)
-SEQUENCES = frozenset({"list", "str", "tuple", "seq", "range"})
-SIZED = SEQUENCES | {"dict", "set"}
 
 
 @dataclass(slots=True)
@@ -60,9 +34,17 @@ class Facts:
         self.attributes: dict[str, Counter[str]] = {}
         self.modules: set[str] = set()
         self.idle: set[str] = set()  # parameters that nothing reads: what is missing probably needs them
+        self.lost: list[str] = []  # names that are read and bound nowhere, in the order of their first use
+        self.unread: set[str] = set()  # locals that are bound and never read
+        self.unused_imports: set[str] = set()  # what `from ... import` brings in and the file never reads
+        self.unused_modules: set[str] = set()
+        self.unread_globals: set[str] = set()
         self._bind()
         self._use()
         self._collect()
+        for unused in (self.unused_imports, self.unused_modules, self.unread_globals):
+            if len(unused) > 6:  # a file that hands names on, not one that forgot to use them
+                unused.clear()
         self.conditions = self._conditions()
         self.returns = self._returns()
 
@@ -122,9 +104,10 @@ class Facts:
         here = site.start
         found = [(0.0, name) for name in site.bound]
         for name, about in self.names.items():
-            if about.rank <= most and name not in site.bound:
+            forgotten = name in self.unread_globals
+            if (about.rank <= most or forgotten) and name not in site.bound:
                 late = about.first > here and not site.statement.loop
-                found.append((about.rank + (2.5 if late else 0.0), name))
+                found.append((0.3 if forgotten else about.rank + (2.5 if late else 0.0), name))
         return found
 
     def values(self, statement: Statement) -> list[str]:
@@ -192,6 +175,9 @@ class Facts:
                 case ast.Import() | ast.ImportFrom():
                     for alias in node.names:
                         if alias.name != "*":
+                            if (alias.asname or alias.name) not in self.unit.source.read:
+                                unused = self.unused_imports if isinstance(node, ast.ImportFrom) else self.unused_modules
+                                unused.add(alias.asname or alias.name)
                             found[alias.asname or alias.name.split(".")[0]] = Name(rank=2)
                             if isinstance(node, ast.Import):
                                 self.modules.add(alias.asname or alias.name.split(".")[0])
@@ -201,11 +187,14 @@ class Facts:
                 ):
                     found[name] = Name(rank=2)
                     found[name].kinds[self.kind(value)] += 2
+                    if name not in self.unit.source.read and not name.startswith("__"):
+                        self.unread_globals.add(name)
         return found
 
     def _use(self) -> None:
         read = {site.node.id for site in self.unit.sites if isinstance(site.node, ast.Name) and isinstance(site.node.ctx, ast.Load)}
         self.idle = set(self.parameters) - read - {"self", "cls"}
+        self.unread = {site.node.id for site in self.unit.sites if isinstance(site.node, ast.Name)} - read
         for site in self.unit.sites:
             node, parent = site.node, site.parent
             if not isinstance(node, ast.Name):
@@ -214,6 +203,8 @@ class Facts:
             if about is None:
                 if node.id in BUILTINS:
                     self.names[node.id] = Name(rank=3, called=True)
+                elif isinstance(node.ctx, ast.Load) and node.id not in site.bound and node.id not in self.lost:
+                    self.lost.append(node.id)
                 continue
             if about.rank == 2:
                 about.rank = 1

@@ -9,9 +9,10 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import pairwise
 
-from inference.templates.facts import SEQUENCES, SIZED, Facts
+from inference.templates.facts import Facts
+from inference.templates.kinds import SEQUENCES, SIZED
 from inference.templates.operators import Draft
-from inference.templates.unit import Site, Statement
+from inference.templates.unit import Site
 
 LIMIT = 14
 """Names tried at one place."""
@@ -22,6 +23,8 @@ def names(facts: Facts, site: Site) -> Iterator[Draft]:
     match site.node:
         case ast.Name(ctx=ast.Load()):
             yield from _name(facts, site, site.node)
+        case ast.Name(ctx=ast.Store()):
+            yield from _target(facts, site, site.node)
         case ast.Attribute(ctx=ast.Load()):
             yield from _attribute(facts, site, site.node)
         case ast.Attribute():
@@ -92,12 +95,14 @@ def _name(facts: Facts, site: Site, node: ast.Name) -> Iterator[Draft]:
     if (
         not called
         and not receiver
-        and isinstance(site.parent, ast.Call | ast.Return | ast.Assign | ast.BinOp | ast.Compare | ast.AugAssign)
+        and isinstance(
+            site.parent, ast.Call | ast.Return | ast.Assign | ast.BinOp | ast.Compare | ast.AugAssign | ast.ListComp | ast.GeneratorExp
+        )
     ):
         for literal, count in list(facts.literals.items())[:6]:
             if kind == "num" and literal[0].isdigit():
                 yield 2.8 - min(count, 3) * 0.1, "name-to-constant", (unit.splice(site.start, site.end, literal),)
-        if kind == "num":
+        if kind == "num" or site.role == "elt":
             for literal in ("1", "0", "2", "10"):
                 yield 2.9, "name-to-constant", (unit.splice(site.start, site.end, literal),)
     if old in facts.attributes.get("self", ()) and "self" in facts.parameters and (about is None or about.rank):
@@ -106,6 +111,20 @@ def _name(facts: Facts, site: Site, node: ast.Name) -> Iterator[Draft]:
         yield 1.8, "missing-self", (unit.splice(site.start, site.start, "self."),)
     if not called and about is not None and about.called and about.rank and not receiver and site.role != "decorator_list":
         yield 1.5, "add-call", (unit.splice(site.end, site.end, "()"),)
+
+
+def _target(facts: Facts, site: Site, node: ast.Name) -> Iterator[Draft]:
+    """Another name where a value is bound: above all one that is read and bound nowhere, as after a misspelt target."""
+    old = facts.names.get(node.id)
+    kind = old.kind if old else ""
+    unread = 0.5 if node.id in facts.unread else 0.0
+    ranked = [(0.3 - 0.2 * close(name, node.id) - 0.2 * (unread > 0), name) for name in facts.lost if name != node.id]
+    for name, about in facts.names.items():
+        if about.rank == 0 and name not in (node.id, "self", "cls"):
+            alike = close(name, node.id)
+            ranked.append((1.5 - unread + agreement(kind, about.kind) - (0.5 if alike > 0.5 else 0.0), name))
+    for cost, name in sorted(ranked)[:LIMIT]:
+        yield cost, "target", (facts.unit.splice(site.start, site.end, name),)
 
 
 def _attribute(facts: Facts, site: Site, node: ast.Attribute) -> Iterator[Draft]:
@@ -130,22 +149,3 @@ def _siblings(facts: Facts, site: Site, node: ast.Attribute, cost: float) -> Ite
     ranked = sorted((-close(node.attr, name), -count, name) for name, count in seen.items() if name != node.attr)
     for at, (likeness, _, name) in enumerate(ranked[:LIMIT]):
         yield cost + at * 0.15 + (0.6 * likeness if likeness < -0.5 else 0.3), "attribute", (facts.unit.splice(start, site.end, name),)
-
-
-def targets(facts: Facts, statement: Statement) -> Iterator[Draft]:
-    """Bucket 3: the target of an assignment for another name in scope."""
-    node = statement.node
-    match node:
-        case ast.Assign(targets=[ast.Name() as target]) | ast.AugAssign(target=ast.Name() as target) | ast.For(target=ast.Name() as target):
-            pass
-        case _:
-            return
-    start, end = facts.unit.source.span(target)
-    kind = facts.names[target.id].kind if target.id in facts.names else ""
-    ranked = sorted(
-        (agreement(kind, about.kind) - (0.5 if close(name, target.id) > 0.5 else 0.0), name)
-        for name, about in facts.names.items()
-        if about.rank == 0 and name not in (target.id, "self", "cls")
-    )
-    for cost, name in ranked[:LIMIT]:
-        yield 1.5 + cost, "assignment-target", (facts.unit.splice(start, end, name),)

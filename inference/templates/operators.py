@@ -174,12 +174,13 @@ def _negation(facts: Facts, site: Site) -> Iterator[Draft]:
     node, unit = site.node, facts.unit
     asked = site.role in ("test", "ifs") or isinstance(site.parent, ast.BoolOp)
     told = isinstance(site.parent, ast.Return) and (facts.kind(node) == "bool" or isinstance(node, ast.Call | ast.BoolOp))
-    if not asked and not told or isinstance(node, ast.UnaryOp | ast.Constant):
+    element = isinstance(site.parent, ast.Lambda | ast.GeneratorExp) and site.role in ("body", "elt")
+    if not (asked or told or element) or isinstance(node, ast.UnaryOp | ast.Constant | ast.Tuple):
         return
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         return
     words = unit.words(site)
-    cost = 0.8 if asked and not isinstance(node, ast.BoolOp) else 1.6
+    cost = 3.0 if element else 0.8 if asked and not isinstance(node, ast.BoolOp) else 1.6
     yield cost, "negate", (unit.put(site, f"not {fit(words, unit.strength(site), NOT)}", NOT),)
 
 

@@ -7,7 +7,20 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 from inference.edits import Candidate, Edit, FunctionSource
-from inference.templates import calls, constants, donors, exceptions, guards, names, operators, snippets, statements, wraps
+from inference.templates import (
+    calls,
+    completions,
+    compositions,
+    constants,
+    donors,
+    exceptions,
+    guards,
+    names,
+    operators,
+    snippets,
+    statements,
+    wraps,
+)
 from inference.templates.facts import Facts
 from inference.templates.operators import Draft
 from inference.templates.unit import Site, Statement, Unit, parse
@@ -16,13 +29,13 @@ CHUNK = {1: 60, 2: 60, 3: 24}
 """Statements ordered together in each bucket; of longer units the most suspicious ones come first."""
 SITE_FAMILIES: dict[int, tuple[Callable[[Facts, Site], Iterator[Draft]], ...]] = {
     1: (operators.operators, constants.constants, names.names, calls.calls),
-    2: (wraps.wraps,),
+    2: (wraps.wraps, completions.completions, compositions.compositions, compositions.bounds),
     3: (donors.donors,),
 }
 STATEMENT_FAMILIES: dict[int, tuple[Callable[[Facts, Statement], Iterator[Draft]], ...]] = {
     1: (operators.assignments, calls.control, snippets.results_missing),
     2: (statements.statements, snippets.first_values, snippets.insertions),
-    3: (guards.guards, guards.branches, snippets.copies, names.targets),
+    3: (guards.guards, guards.branches, snippets.copies),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from bisect import bisect_right
+from functools import cached_property
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 BLANK_OR_COMMENT = re.compile(r"[ \t\f]*(?:#[^\r\n]*)?(?=\r|\n|\Z)")
@@ -37,6 +38,11 @@ class Source:
         self.starts = [1 if text.startswith("\ufeff") else 0, *(match.end() for match in LINE_END.finditer(text))]
         self._ascii = text.isascii()
         self._columns: dict[int, list[int] | None] = {}
+
+    @cached_property
+    def read(self) -> frozenset[str]:
+        """Every name that the file reads."""
+        return frozenset(node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
 
     def offset(self, line: int, column: int) -> int:
         """The character offset of a 1-based line and a column in UTF-8 bytes."""

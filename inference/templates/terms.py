@@ -198,10 +198,12 @@ def _between(one: str, kind: str, other: str, its: str) -> list[tuple[float, str
 def filters(facts: Facts, item: str, kind: str, source: str) -> tuple[tuple[float, str, int], ...]:
     """Conditions on the variable of a comprehension over ``source``."""
     found = [(cost, text, strength) for cost, text, strength in _about(item, kind) if text != f"not {item}"]
-    for name in facts.parameters:
-        if name not in ("self", "cls", source):
-            late = 0.0 if name in facts.idle else 0.5
+    for name in [name for name, about in facts.names.items() if about.rank == 0]:
+        if name not in ("self", "cls", source, item):
+            late = (0.0 if name in facts.idle else 0.5) + (0.0 if name in facts.parameters else 0.3)
             found += [(cost + late, text, COMPARE) for cost, text in _between(item, kind, name, facts.names[name].kind)]
-            if facts.names[name].kind in ("func", ""):
+            if facts.names[name].kind == "":
+                found += [(1.5 + late, f"{item} in {name}", COMPARE), (1.4 + late, f"{item} not in {name}", COMPARE)]
+            if name in facts.parameters and facts.names[name].kind in ("func", ""):
                 found += [(1.2 + late, f"{name}({item})", ATOM)]
-    return tuple(sorted(found))[:40]
+    return tuple(sorted(found))[:50]

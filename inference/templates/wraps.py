@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from inference.edits import Edit
 from inference.templates.facts import Facts
+from inference.templates.kinds import SIZED
 from inference.templates.operators import Draft
 from inference.templates.syntax import AND, ARITH, ATOM, FACTOR, NOT, OR, POWER, TERM, fit
 from inference.templates.terms import atoms, filters, forms
@@ -15,7 +16,8 @@ from inference.templates.unit import Site
 WRAPS: dict[str, tuple[tuple[str, float], ...]] = {
     "num": forms(
         "abs({}) 0.9 | int({}) 0.9 | str({}) 1.1 | round({}) 1.5 | float({}) 1.6 | round({}, 2) 1.9 | [{}] 2.4"
-        " | math.sqrt({}) 2.6 | math.ceil({}) 2.2 | max({}, 0) 2.2 | bool({}) 2.4"
+        " | math.sqrt({}) 2.6 | math.ceil({}) 2.2 | max({}, 0) 2.2 | bool({}) 2.4 | ~{} 2.7"
+        " | len({}) 2.3 | math.floor({}) 2.2 | sum({}) 2.8"
     ),
     "str": forms(
         "{}.lower() 0.9 | {}.strip() 0.9 | len({}) 1.1 | int({}) 1.2 | {}[::-1] 1.3 | list({}) 1.4 | {}.upper() 1.4"
@@ -46,7 +48,7 @@ WRAPS: dict[str, tuple[tuple[str, float], ...]] = {
         "len({}) 1.5 | str({}) 1.4 | int({}) 1.5 | abs({}) 1.6 | list({}) 1.5 | sorted({}) 1.6 | set({}) 1.8 | tuple({}) 1.7"
         " | sum({}) 2.1 | float({}) 2.2 | {}[0] 2.0 | {}[1] 2.2 | {}[-1] 2.3 | {}[::-1] 2.2 | {}[1:] 2.2 | [{}] 2.0"
         " | {}.lower() 2.2 | {}.strip() 2.4 | bool({}) 2.4 | round({}, 2) 2.6 | {}.items() 2.4 | max({}) 2.6 | min({}) 2.6"
-        " | -{} 1.8"
+        " | -{} 1.8 | ~{} 2.8"
     ),
 }
 WRAPS["seq"] = WRAPS["list"]
@@ -69,7 +71,7 @@ ARGUMENTS: dict[str, tuple[tuple[str, float], ...]] = {
     "split": forms("' ' 1.3 | ',' 1.3 | 1 1.8 | maxsplit=1 1.8"),
     "pop": forms("0 0.9 | -1 2.0 | None 1.5"),
     "get": forms("0 0.9 | [] 1.1 | '' 1.2 | {} 1.5 | False 1.8"),
-    "replace": forms("1 1.5"),
+    "replace": forms("'' 1.3 | ' ' 1.5 | '_' 1.6 | '-' 1.8 | 1 1.7"),
     "next": forms("None 1.0"),
     "getattr": forms("None 1.2"),
     "range": forms("2 1.8 | -1 1.5"),
@@ -94,6 +96,7 @@ SCALES = (
     ("-{}", FACTOR, FACTOR, 1.8), ("{} ** 2", POWER, ATOM, 2.8),
 )  # fmt: skip
 STEPS = (("+", ARITH, 1.6), ("-", ARITH, 1.6), ("*", TERM, 2.0), ("//", TERM, 2.6), ("%", TERM, 2.6), ("/", TERM, 2.6))
+LENGTHS = (("/", TERM, 2.3), ("-", ARITH, 2.4), ("%", TERM, 2.6), ("//", TERM, 2.7), ("+", ARITH, 2.8))
 
 
 def wraps(facts: Facts, site: Site) -> Iterator[Draft]:
@@ -102,8 +105,6 @@ def wraps(facts: Facts, site: Site) -> Iterator[Draft]:
         yield from _arguments(facts, site, node)
     elif isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
         yield from _filters(facts, site, node.generators[-1])
-    elif isinstance(node, ast.Name):
-        yield from _called(facts, site, node)
     if site.role in ("test", "ifs") or isinstance(site.parent, ast.Return) and facts.kind(node) == "bool":
         yield from _conditions(facts, site)
     if not _value(site):
@@ -123,7 +124,7 @@ def wraps(facts: Facts, site: Site) -> Iterator[Draft]:
                 continue
             inside = words if form[0] != "{" and "{}[" not in form and "{}." not in form else fit(words, strength, ATOM)
             level = ATOM
-            if form in ("not {}", "-{}"):
+            if form in ("not {}", "-{}", "~{}"):
                 inside, level = fit(words, strength, NOT if form[0] == "n" else FACTOR), NOT if form[0] == "n" else FACTOR
             new = form.format(inside)
             if not (form.startswith("{}") and words.startswith("await ")):
@@ -159,27 +160,6 @@ def _filters(facts: Facts, site: Site, generator: ast.comprehension) -> Iterator
     source = generator.iter.id if isinstance(generator.iter, ast.Name) else ""
     for cost, text, strength in filters(facts, generator.target.id, "", source):
         yield cost + 0.5, "filter", (facts.unit.splice(end, end, f" if {fit(text, strength, OR)}"),)
-
-
-def _called(facts: Facts, site: Site, node: ast.Name) -> Iterator[Draft]:
-    """A function that stands as a value, called with a name in scope; a value given to a function of the file."""
-    about = facts.names.get(node.id)
-    if (
-        about is None
-        or site.role in ("func", "decorator_list")
-        or isinstance(site.parent, ast.Attribute)
-        or not isinstance(node.ctx, ast.Load)
-    ):
-        return
-    values = [name for name in (*site.bound, *facts.parameters, *facts.values(site.statement)) if name not in ("self", "cls", node.id)]
-    if about.called and about.rank:
-        for at, name in enumerate(dict.fromkeys(values[:6])):
-            yield 1.0 + 0.1 * at - 0.3 * (name in facts.idle), "add-call", (facts.unit.splice(site.end, site.end, f"({name})"),)
-    elif not about.called:
-        functions = [name for name, other in facts.names.items() if other.called and other.rank in (0, 1) and name.islower()]
-        functions += [name for name in facts.parameters if facts.names[name].kind == "func"]
-        for at, name in enumerate(functions[:6]):
-            yield 1.8 + 0.1 * at, "wrap", (facts.unit.splice(site.start, site.end, f"{name}({node.id})"),)
 
 
 def _indexed(facts: Facts, site: Site, base: str, kind: str) -> Iterator[Draft]:
@@ -226,7 +206,7 @@ def _place(site: Site) -> float:
             return 0.0
         case ast.Assign() | ast.Compare() | ast.AugAssign():
             return 0.2
-        case ast.Call() | ast.BinOp() | ast.keyword():
+        case ast.Call() | ast.BinOp() | ast.keyword() | ast.Lambda() | ast.ListComp() | ast.GeneratorExp() | ast.SetComp():
             return 0.3
         case _:
             return 0.8
@@ -239,12 +219,17 @@ def _arithmetic(facts: Facts, site: Site, words: str, strength: int) -> Iterator
         for penalty, name in facts.in_scope(site)
         if penalty < 1 and name in facts.names and facts.names[name].kind in ("num", "") and not facts.names[name].called
     ]
+    numbers += [(0.2, name) for name in site.bound if name not in facts.names]
     for late, name in sorted(numbers)[:6]:
         for symbol, level, cost in STEPS:
             if name != words or symbol in "+*":
                 yield cost + late + place, "arithmetic", (unit.put(site, f"{fit(words, strength, level)} {symbol} {name}", level),)
         if name != words:
             yield 2.2 + late + place, "arithmetic", (unit.put(site, f"{name} - {fit(words, strength, ARITH + 1)}", ARITH),)
+    sized = [name for name, about in facts.names.items() if about.rank == 0 and about.kind in SIZED]
+    for at, name in enumerate(sized[:3] or site.bound[:2]):
+        for symbol, level, cost in LENGTHS:
+            yield cost + place + 0.2 * at, "arithmetic", (unit.put(site, f"{fit(words, strength, level)} {symbol} len({name})", level),)
     for form, level, need, cost in SCALES:
         yield cost + place, "arithmetic", (unit.put(site, form.format(fit(words, strength, need)), level),)
 
@@ -277,11 +262,17 @@ def _arguments(facts: Facts, site: Site, node: ast.Call) -> Iterator[Draft]:
             continue
         yield cost, "add-argument", (Edit(close, close, lead + text),)
     module = isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name) and node.func.value.id in facts.modules
-    if not given and (isinstance(node.func, ast.Name) and name not in ARGUMENTS or name == "range" or module):
+    if not node.args and node.keywords and isinstance(node.func, ast.Name):  # what the function works on is missing
+        start, _ = facts.unit.source.span(node.keywords[0])
+        for penalty, other in facts.in_scope(site)[:20]:
+            if penalty < 1 and not (other in facts.names and facts.names[other].called):
+                yield 1.2 + penalty, "add-argument", (Edit(start, start, f"{other}, "),)
+    open_ended = isinstance(node.func, ast.Name) and name not in ARGUMENTS or name in ("range", "max", "min")
+    if not given and (open_ended or module):
         used = {argument.id for argument in node.args if isinstance(argument, ast.Name)}
         for penalty, other in facts.in_scope(site)[:20]:
             if penalty < 1 and other not in ("self", "cls") and other != name and not (other in facts.names and facts.names[other].called):
-                again = 0.7 if other in used else 0.0
+                again = 0.7 if other in used else -0.8 if other in facts.idle or other in facts.unread_globals else 0.0
                 yield (1.4 if module else 1.7) + penalty + again, "add-argument", (Edit(close, close, lead + other),)
                 if node.args and not isinstance(node.args[0], ast.Starred):
                     start, _ = facts.unit.source.span(node.args[0])

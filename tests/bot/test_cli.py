@@ -56,6 +56,29 @@ def test_a_broken_policy_of_the_checkout_is_wrong_use(tmp_path: Path) -> None:
     assert (code, output.startswith(f"ledex: {tmp_path}/.github/ledex.toml: limits.max_files: ")) == (2, True)
 
 
+def test_an_unknown_key_of_the_policy_is_one_warning_and_no_end(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[verify]\nrepeat = 9\n[limts]\nmax_files = 1\n")
+    code, output = ledex("fix", tmp_path / "absent", "--config", file)
+    first, second, *_, last = output.splitlines()
+    assert first == (
+        f"ledex: warning: {file}: verify.repeat is no known key and is left alone; "
+        "[verify] knows level, repeats, full_suite, regression_test")  # fmt: skip
+    assert second.startswith(f"ledex: warning: {file}: limts is no known key and is left alone; the file knows version, environment, ")
+    assert (code, last) == (2, f"ledex: {tmp_path}/absent does not exist: name a git checkout")
+
+
+@pytest.mark.parametrize(("python", "words"), [
+    ("missing", "cannot be read (No such file or directory): give the path of a Python executable"),
+    (".", "cannot be read (Is a directory): give the path of a Python executable"),
+    ("notes.txt", "is no program: give the path of a Python executable"),
+])  # fmt: skip
+def test_an_interpreter_that_is_none_is_wrong_use(tmp_path: Path, python: str, words: str) -> None:
+    (tmp_path / "notes.txt").write_text("no program\n")
+    code, output = ledex("fix", tmp_path, "--python", tmp_path / python)
+    assert (code, output) == (2, f"ledex: {tmp_path / python} {words}\n")
+
+
 def test_brackets_in_a_message_are_no_markup(tmp_path: Path) -> None:
     output = ledex("fix", tmp_path / "[red]x[/]")[1]
     assert output.endswith(f"ledex: {tmp_path}/[red]x[/] does not exist: name a git checkout\n")

@@ -11,12 +11,13 @@ import os
 import stat
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.git_repository import GitRepository
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1024 * 1024
@@ -26,32 +27,13 @@ QUICK = ("--python", sys.executable, "--env", "PYTEST_ADDOPTS=-p no:hypothesispy
 
 
 @dataclass
-class Checkout:
-    """A git checkout in ``folder``. ``options`` go to ``ledex fix`` beside its path, ``variables`` into its environment."""
+class Checkout(GitRepository):
+    """A checkout. ``options`` go to ``ledex fix`` beside its path, ``variables`` into its environment."""
 
-    folder: Path
     options: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
     own_python: bool = False
     """Let ``ledex fix`` build an environment, instead of using the interpreter that runs this suite."""
-
-    def files(self, files: Mapping[str, str | bytes]) -> Checkout:
-        for name, content in files.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content if isinstance(content, bytes) else textwrap.dedent(content).encode())
-        return self
-
-    def git(self, *arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=self.folder, check=True, capture_output=True)
-        return os.fsdecode(done.stdout).strip()
-
-    def commit(self) -> Checkout:
-        if not (self.folder / ".git").exists():
-            self.git("init", "-q")
-        self.git("add", "-A")
-        self.git("commit", "-q", "-m", "state")
-        return self
 
 
 @dataclass(frozen=True)

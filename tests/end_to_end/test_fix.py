@@ -184,6 +184,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     (["/nowhere/at/all"], "/nowhere/at/all does not exist"),
     (["{checkout}/add.py"], "is not a folder"),
     (["{folder}/no-git"], "is no git checkout: run `git init`"),
+    (["{checkout}", "--python", "/missing"], "/missing cannot be read (No such file or directory): give the path of a Python executable"),
     (["{checkout}", "--env", "NO_VALUE"], "--env 'NO_VALUE' is not of the form NAME=VALUE"),
     (["{checkout}", "--config", "{folder}/absent.toml"], "absent.toml cannot be read: No such file or directory"),
     (["{checkout}", "--config", "{folder}/torn.toml"], "torn.toml is no valid TOML: "),

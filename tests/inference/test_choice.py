@@ -41,6 +41,11 @@ def test_a_single_patch_stays_first_where_it_is_much_likelier() -> None:
     assert names(arrange(found))[0] == "alone"
 
 
+def test_more_than_two_that_act_alike_weigh_no_more_than_two() -> None:
+    found = [plausible("alone", 0.0, "x"), *(plausible(f"m{n}", -1.0, "y") for n in range(40))]
+    assert names(arrange(found))[0] == "alone"
+
+
 def test_one_patch_of_each_behaviour_comes_before_any_second() -> None:
     found = [
         plausible("a1", -1, "a"),

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from inference.patch import decode, merged, unified_diff
+from inference.patch import merged, unified_diff
+from sandbox.source_text import decode
 from sandbox.workspace import Workspace, patch_paths
 
 LINES = st.lists(

@@ -94,6 +94,35 @@ def test_unknown_keys_are_listed_by_their_dotted_names() -> None:
     assert unknown_keys(data) == ["verify.repeat", "comment", "versoin"]
 
 
+def warnings(text: str) -> list[str]:
+    told: list[str] = []
+    read_policy(text, "ledex.toml", told.append)
+    return told
+
+
+def test_an_unknown_key_of_a_table_is_told_with_the_keys_of_that_table() -> None:
+    assert warnings("[scope]\nallow = ['src/**']\n") == [
+        "ledex.toml: scope.allow is no known key and is left alone; [scope] knows allow_paths, deny_paths"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["[comment]\nstyle = 'x'\n", "versoin = 1\n", "'scopes.allow' = 1\n"])
+def test_an_unknown_key_of_the_file_is_told_with_its_tables(text: str) -> None:
+    assert [w.partition("; ")[2] for w in warnings(text)] == ["the file knows version, environment, verify, limits, scope"]
+
+
+def test_each_unknown_key_is_told_once() -> None:
+    assert len(warnings("a = 1\n[verify]\nb = 2\nrepeats = 3\n[environment]\nc = 4\n")) == 3
+
+
+def test_known_keys_are_told_nothing_about() -> None:
+    assert warnings(FULL.split("[comment]")[0]) == []
+
+
+def test_an_unknown_key_cannot_steer_a_terminal() -> None:
+    told = warnings('"\\u001b[31m\\n' + "x" * 500 + '" = 1\n')[0]
+    assert (told.isprintable(), len(told) < 250) == (True, True)
+
+
 def test_a_file_is_read_from_disk(tmp_path: Path) -> None:
     (tmp_path / "ledex.toml").write_text(FULL, encoding="utf-8")
     assert load_policy(tmp_path / "ledex.toml") == read_policy(FULL, "")

@@ -104,6 +104,58 @@ def test_buckets_2_and_3_reach_a_missing_or_misplaced_piece(wrong: list[str], ri
     assert body(*right) in texts(body(*wrong), 1, 2, 3, qualname="f")
 
 
+COMPLETIONS = [
+    ("xs.append", "xs.append(n)"),
+    ("return [n for i in range]", "return [n for i in range(n)]"),
+    ("return [x for x in text]", "return [x for x in text if x in xs]"),
+    ("return any(x for x in xs)", "return any(not x for x in xs)"),
+    ("return f(n - 1)", "return f(~n - 1)"),
+    ("return sum(xs)", "return sum(xs) / len(xs)"),
+    ("return map(lambda x: x, xs)", "return map(lambda x: x * n, xs)"),
+    ("return [n for x in text]", "return [x[n] for x in text]"),
+    ("return all(x for x in xs)", "return all(x is None for x in xs)"),
+    ("return n, text.find('a'), text", "return n, text.find('a'), text.index()"),
+    ("return n + len(xs) * 2, n * 3", "return n + len(xs) * 2, n * 3 * len(xs)"),
+    ("return [x for x in 1]", "return [x for x in range(1, n)]"),
+    ("return [xs[:x] for x in text]", "return [xs[x:x] for x in text]"),
+    ("return sorted(key=len)", "return sorted(xs, key=len)"),
+    ("return text.replace(' ')", "return text.replace(' ', '_')"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "right"), COMPLETIONS)
+def test_bucket_2_completes_an_expression_that_lost_a_part(wrong: str, right: str) -> None:
+    assert body(right) in texts(body(wrong), 2, 1, qualname="f")
+
+
+def test_a_call_of_a_builtin_is_given_another_value_in_scope() -> None:
+    assert body("return max(n, text)") in texts(body("return max(n)"), 2, qualname="f")
+
+
+def test_a_module_and_a_constant_that_nothing_uses_are_tried_together_around_a_value() -> None:
+    text = "import re\nwords = 'a+'\n\n\ndef f(xs):\n    if xs:\n        return 1\n"
+    assert text.replace("if xs", "if re.search(words, xs)") in texts(text, 2, qualname="f")
+
+
+def test_an_import_that_nothing_uses_is_tried_around_a_value() -> None:
+    text = "from collections import Counter\n\n\ndef f(xs):\n    return xs\n"
+    assert text.replace("return xs", "return Counter(xs)") in texts(text, 2, qualname="f")
+
+
+TARGETS = [
+    ("n = xs[0]\n    return first", "first = xs[0]\n    return first"),
+    ("for n in xs:\n        print(x)", "for x in xs:\n        print(x)"),
+    ("return [x for n in xs]", "return [x for x in xs]"),
+    ("for n, n in xs:\n        print(n, x)", "for n, x in xs:\n        print(n, x)"),
+    ("with open(text) as n:\n        return file.read()", "with open(text) as file:\n        return file.read()"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "right"), TARGETS)
+def test_a_target_becomes_the_name_that_is_read_and_bound_nowhere_among_the_first_edits(wrong: str, right: str) -> None:
+    assert body(right) in texts(body(wrong), 1, qualname="f")[:8]
+
+
 def test_a_mutable_default_is_moved_into_the_body() -> None:
     wrong = "def f(x, seen=[]):\n    seen.append(x)\n    return seen\n"
     right = "def f(x, seen=None):\n    if seen is None:\n        seen = []\n    seen.append(x)\n    return seen\n"

@@ -44,6 +44,11 @@ CASES = [
      "def f(k):\n    return {}[k]\n\ndef g(xs):\n    return {tuple(xs): 1}\n"),
     ("class A:\n    def f():\n        return 1\n", "TypeError", "A.f() takes 0 positional arguments but 1 was given", None,
      "class A:\n    def f(self):\n        return 1\n"),
+    ("import re\nWORD = 'a+'\n\ndef f(text):\n    return re.search(text)\n", "TypeError",
+     "search() missing 1 required positional argument: 'string'", 5,
+     "import re\nWORD = 'a+'\n\ndef f(text):\n    return re.search(WORD, text)\n"),
+    ("def f(text, new):\n    return text.replace('a')\n", "TypeError", "replace expected at least 2 arguments, got 1", 2,
+     "def f(text, new):\n    return text.replace('a', new)\n"),
 ]  # fmt: skip
 
 
@@ -95,6 +100,20 @@ def test_a_guard_is_told_by_its_condition_and_its_result() -> None:
     wrong = "def f(items):\n    return sum(items) / len(items)\n"
     right = "def f(items):\n    if not items:\n        return []\n    return sum(items) / len(items)\n"
     assert said(wrong, right, 1, 2, 3) == "adds a guard that returns `[]` when `not items`"
+
+
+@pytest.mark.parametrize("text", [
+    "def f(a):\n    return a < '`x` @team'\n", "def f(items):\n    return items['`'] + 1\n",
+    "def f(s, n):\n    if s == '``' and n < 2:\n        return n\n    return n + 1\n",
+])  # fmt: skip
+def test_backticks_of_the_code_end_no_code_span(text: str) -> None:
+    """Each span has one mark before and one behind it, so an odd number or a doubled one would set text of the project free."""
+    function = functions("module.py", text)[0]
+    for bucket in (1, 2, 3):
+        for candidate in generate(function, bucket):
+            sentence = describe(candidate).kind_sentence
+            outside = "".join(sentence.split("`")[::2])
+            assert (sentence.count("`") % 2, "``" in sentence, "@team" in outside) == (0, False, False), sentence
 
 
 def test_a_change_shows_the_whole_expression_before_and_after() -> None:

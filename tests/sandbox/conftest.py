@@ -12,7 +12,6 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
 import sys
 import tempfile
 import textwrap
@@ -34,6 +33,7 @@ from sandbox.runner import Command, Execution, Mount, Tree
 from sandbox.settings import SandboxSettings
 from sandbox.testing import Bench
 from sandbox.workspace import Workspace, snapshot
+from tests.git_repository import GitRepository
 
 ORDINARY_UID = 61_187
 _PR_SET_DUMPABLE = 4
@@ -185,10 +185,9 @@ def environment(runner: BubblewrapRunner, tmp_path_factory: pytest.TempPathFacto
 
 
 @dataclass
-class Repository:
-    """A small git repository in ``folder``, and workspaces made from it."""
+class Repository(GitRepository):
+    """A small repository, and workspaces made from it."""
 
-    folder: Path
     scratch: Path
     environment: Environment
     runner: BubblewrapRunner
@@ -196,24 +195,6 @@ class Repository:
 
     def write(self, **files: str | bytes) -> Repository:
         return self.files({name.replace("__", "/") + ".py": content for name, content in files.items()})
-
-    def files(self, files: Mapping[str, str | bytes]) -> Repository:
-        for name, content in files.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content if isinstance(content, bytes) else textwrap.dedent(content).encode())
-        return self
-
-    def git(self, *arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=self.folder, check=True, capture_output=True)
-        return os.fsdecode(done.stdout).strip()
-
-    def commit(self) -> Repository:
-        if not (self.folder / ".git").exists():
-            self.git("init", "-q")
-        self.git("add", "-A")
-        self.git("commit", "-q", "-m", "state")
-        return self
 
     def space(self) -> Path:
         """A new folder for a snapshot or overlays."""

@@ -500,6 +500,17 @@ def test_a_module_that_cannot_be_imported_is_not_plausible(constants: Served, ed
     assert constants.statuses("m.py", "<module>", ("= 8", edit))[0] in ("breaks", "crash", "time", "fails")
 
 
+def test_an_import_that_hangs_costs_some_imports_not_a_fixed_wait(constants: Served) -> None:
+    constants.statuses("m.py", "<module>", ("= 8", "= 9"))  # the server starts and times an import of the unchanged code
+    started = time.monotonic()
+    constants.statuses("m.py", "<module>", ("= 8", "= 9"))
+    usual = time.monotonic() - started
+    started = time.monotonic()
+    hanging = constants.statuses("m.py", "<module>", ("= 8", "= 8\nwhile True: pass"))
+    assert hanging == ["time"]
+    assert time.monotonic() - started < 2.5 + 8 * usual
+
+
 def test_a_new_decorator_is_judged_by_importing_it_anew(serve: _Serve) -> None:
     files = {
         "m.py": "class A:\n    def one():\n        return 1\n",

@@ -168,8 +168,8 @@ attempt("resolve", lambda: socket.getaddrinfo("pypi.org", 443))
 attempt("reachable index", lambda: through_proxy("%(index)s"))
 attempt("read secret", lambda: open(%(secret)r).read())
 attempt("list home", lambda: os.listdir(%(home)r))
-for path in (%(home)r + "/written", "/usr/written", "/etc/written", "/ledex-tools/uv", "/ledex-tools/plan.json", sys.base_prefix + "/written",
-             "/written"):
+for path in (%(home)r + "/written", "/usr/written", "/etc/written", "/ledex-tools/uv", "/ledex-tools/plan.json",
+             sys.base_prefix + "/written", "/written"):
     attempt("write " + path, lambda: write(path))
 attempt("see the caller", lambda: os.readlink("/proc/%(pid)d/cwd"))
 os.makedirs("/ledex-downloads/uv/poison", exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -918,42 +919,30 @@ CONNECT = """
     """
 
 
+@contextlib.contextmanager
+def listening(path: Path) -> Iterator[None]:
+    """A unix socket at ``path`` that anybody may connect to."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(str(path))
+        server.listen()
+        path.chmod(0o777)
+        try:
+            yield
+        finally:
+            path.unlink()
+
+
 def test_unix_sockets_of_the_machine_cannot_be_reached(caller: Caller) -> None:
     path = caller.folder / "socket"
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(path))
-    server.listen()
-    path.chmod(0o777)
-    try:
-        code = answer(
-            caller.attack(
-                CONNECT,
-                str(path),
-            )
-        )
-    finally:
-        server.close()
-        path.unlink()
+    with listening(path):
+        code = answer(caller.attack(CONNECT, str(path)))
     assert code == 2
 
 
 def test_a_socket_in_the_tree_is_copied_dead(caller: Caller, tree: Tree) -> None:
     """A snapshot has none (see test_workspace); what is bound as it lies is listed in limits.NOT_STOPPED."""
-    path = tree.root / "socket"
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(path))
-    server.listen()
-    path.chmod(0o777)
-    try:
-        code = answer(
-            caller.attack(
-                CONNECT,
-                "socket",
-                tree=tree,
-            )
-        )
-    finally:
-        server.close()
+    with listening(tree.root / "socket"):
+        code = answer(caller.attack(CONNECT, "socket", tree=tree))
     assert code == 111
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -68,8 +69,8 @@ class Case:
     def add(self, path: str, content: str) -> Verdict:
         return self.verify(diff(path, "", content))
 
-    def verify(self, patch: bytes, scope: Scope | None = None) -> Verdict:
-        return verify(self.bench, self.head, self.reproduction, patch, scope or Scope(), self.repository.space())
+    def verify(self, patch: bytes, scope: Scope | None = None, until: float = math.inf) -> Verdict:
+        return verify(self.bench, self.head, self.reproduction, patch, scope or Scope(), self.repository.space(), until=until)
 
 
 def failed(verdict: Verdict) -> str:
@@ -107,6 +108,13 @@ def test_a_right_fix_reaches_v4(shop: Case) -> None:
     assert (verdict.before.passed, verdict.before.failed) == (3, 1)
     assert verdict.after is not None
     assert (verdict.after.passed, verdict.after.failed) == (4, 0)
+
+
+def test_out_of_time_the_ladder_is_still_climbed_to_v3_and_says_that_no_mutant_was_run(shop: Case) -> None:
+    before = shop.head.read("shop.py").decode()
+    verdict = shop.verify(diff("shop.py", before, before.replace(*FIX)), until=0.0)
+    assert (verdict.level, verdict.accepted) == (3, True)
+    assert [(c.name, c.status) for c in verdict.checks][-2:] == [("overfit", "passed"), ("mutation", "no_opinion")]
 
 
 def test_the_verdict_as_json_names_its_levels(shop: Case) -> None:
@@ -183,6 +191,16 @@ def test_a_change_that_no_test_notices_is_refused_at_v4(repository: Repository) 
     )
     verdict = Case(repository).change("code.py", ("x + 1", "x * 4"))
     assert (verdict.level, verdict.refused_by) == (3, "mutation")
+
+
+def test_a_right_fix_of_a_file_that_is_not_utf_8_reaches_v4(repository: Repository) -> None:
+    """Mutants of it can be imported as it can; the letters before the change are there to break in any other encoding."""
+    code = "# -*- coding: shift_jis -*-\r\nword = '表示'\r\ndef f(x):\r\n    return x + 1\r\n"
+    tests = "from wording import f, word\n\ndef test_f():\n    assert (f(3), word) == (12, '表示')\n"
+    repository.files({"wording.py": code.encode("shift_jis"), "test_code.py": tests})
+    patch = diff("wording.py", code, code.replace("x + 1", "x * 4")).decode().encode("shift_jis")
+    verdict = Case(repository).verify(patch)
+    assert (verdict.level, verdict.refused_by) == (4, None)
 
 
 def test_a_patch_without_python_stops_at_v3_with_no_opinion(repository: Repository) -> None:

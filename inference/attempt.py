@@ -1,0 +1,147 @@
+"""One attempt at a failure: its groups of failing tests, each searched and verified, and their patches joined."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from inference.localization import Suspect, localize
+from inference.patch import merged, unified_diff
+from inference.policy import Policy
+from inference.proposer import Problem, Progress, Proposal, Proposer, Report, Search
+from inference.templates import functions
+from sandbox import CandidateServerError, WorkspaceError
+from sandbox.reproduction import Reproduction
+from sandbox.source_text import decode
+from sandbox.testing import Bench
+from sandbox.verification import verify
+from sandbox.workspace import Workspace
+
+_MOST_VERIFIED = 12
+
+
+def suspects_of(head: Workspace, reproduction: Reproduction) -> list[Suspect]:
+    return localize(reproduction, lambda path: _text(head, path), functions)
+
+
+@dataclass
+class Attempt:
+    """What stays the same while the groups of one failure are repaired."""
+
+    head: Workspace
+    bench: Bench
+    proposers: tuple[Proposer, ...]
+    policy: Policy
+    folder: Path
+    report: Report
+    jobs: int
+    search: Search
+    started: float
+    deadline: float
+    first: float | None = None
+    """Seconds from ``started`` to the first plausible patch of any group."""
+
+    def accepts(self, proposal: Proposal) -> bool:
+        """Whether its verdict reaches the rung that the policy asks for; one rule for single and for joined patches."""
+        verdict = proposal.verdict
+        return verdict is not None and verdict.accepted and verdict.level >= int(self.policy.verify.level[1:])
+
+    def left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def groups(
+        self, reproduction: Reproduction, groups: Sequence[tuple[str, ...]]
+    ) -> tuple[list[tuple[tuple[str, ...], Proposal]], list[Proposal]]:
+        """Repair each group within an even share of what is left: (accepted with their tests, refused)."""
+        accepted: list[tuple[tuple[str, ...], Proposal]] = []
+        refused: list[Proposal] = []
+        for number, targets in enumerate(groups):
+            if self.left() <= 0:
+                break
+            part = replace(reproduction, failing=targets, failures=tuple(f for f in reproduction.failures if f.test_id in targets))
+            best, worse = self.one(part, time.monotonic() + self.left() / (len(groups) - number))
+            refused += worse
+            if best is not None:
+                accepted.append((targets, best))
+        return accepted, refused
+
+    def one(self, reproduction: Reproduction, deadline: float) -> tuple[Proposal | None, list[Proposal]]:
+        """Search and verify for one group of failing tests: (accepted, refused)."""
+        refused: list[Proposal] = []
+        suspects = suspects_of(self.head, reproduction)
+        for proposer in self.proposers:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            problem = Problem(self.head, self.bench, reproduction, suspects, left, self.jobs)
+            began = time.monotonic() - self.started
+            try:
+                proposals = list(proposer.propose(problem, self.search, self.report))
+            except CandidateServerError as error:
+                self.search.notes.append(str(error))
+                continue
+            if self.first is None and self.search.first_plausible is not None:
+                self.first = began + self.search.first_plausible
+            for number, proposal in enumerate(proposals[:_MOST_VERIFIED]):
+                if number and time.monotonic() > deadline:
+                    self.search.notes.append(f"the budget ended before {len(proposals) - number} plausible patches could be verified")
+                    break
+                self.report(Progress("verify", f"patch {number + 1} of {len(proposals)}: {proposal.path}:{proposal.line}"))
+                checked = self.checked(reproduction, proposal)
+                if self.accepts(checked):
+                    return checked, refused
+                refused.append(checked)
+        return None, refused
+
+    def checked(self, reproduction: Reproduction, proposal: Proposal) -> Proposal:
+        """The proposal with its cold verdict."""
+        verdict = verify(self.bench, self.head, reproduction, proposal.patch, self.policy.patch_scope(), self.folder,
+                         self.policy.verify.repeats, lambda text: self.report(Progress("verify", text)), self.deadline)  # fmt: skip
+        self.search.judged["cold"] = self.search.judged.get("cold", 0) + 1
+        self.search.seconds["cold"] = self.search.seconds.get("cold", 0.0) + verdict.seconds
+        return replace(proposal, verdict=verdict)
+
+    def joined(
+        self, reproduction: Reproduction, accepted: Sequence[tuple[tuple[str, ...], Proposal]]
+    ) -> list[tuple[tuple[str, ...], Proposal]]:
+        """One proposal of several accepted ones, with its tests, verified as a whole; where they do not go together, all as they were."""
+        workspace = self.head
+        kept: list[tuple[tuple[str, ...], Proposal]] = []
+        for targets, proposal in accepted:
+            together = self.together(workspace, proposal)
+            if together is None:
+                self.search.notes.append(f"the patch for {targets[0]} overlaps another and was left out")
+                continue
+            workspace = together
+            kept.append((targets, proposal))
+        if len(kept) < 2:
+            return list(accepted)
+        targets = tuple(t for t in reproduction.failing if any(t in tests for tests, _ in kept))
+        part = replace(reproduction, failing=targets, failures=tuple(f for f in reproduction.failures if f.test_id in targets))
+        patch = unified_diff(workspace.diff_from(self.head))
+        first = kept[0][1]
+        explanation = "\n\n".join(f"{number}. {p.explanation}" for number, (_, p) in enumerate(kept, 1))
+        whole = replace(first, patch=patch, explanation=explanation, prior=min(p.prior for _, p in kept))
+        self.report(Progress("verify", f"{len(kept)} patches together"))
+        checked = self.checked(part, whole)
+        return [(targets, checked)] if self.accepts(checked) else list(accepted)
+
+    def together(self, workspace: Workspace, proposal: Proposal) -> Workspace | None:
+        """The workspace with a patch of the head added to the changes it has; None where both change the same lines."""
+        texts: dict[str, bytes | None] = {}
+        for path, (before, after) in self.head.patched(proposal.patch, self.folder).diff_from(self.head).items():
+            if before is None or after is None or not workspace.exists(path):
+                return None
+            texts[path] = merged(before, workspace.read(path), after)
+            if texts[path] is None:
+                return None
+        return workspace.with_files(texts, self.folder)
+
+
+def _text(head: Workspace, path: str) -> str | None:
+    try:
+        return decode(head.read(path)).text if head.exists(path) else None
+    except (SyntaxError, ValueError, OSError, WorkspaceError):
+        return None
