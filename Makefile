@@ -2,6 +2,7 @@
 # make test    runs the whole suite; .ci/run calls it
 # make check   ruff, mypy --strict and the suite
 # make bench   the repair benchmark: tables and a plot
+# make bench-webhook  200 deliveries a second for a minute, beside bare routes (LOAD_ARGS)
 # Each sets up what it needs in .venv first. Set PYTHON, VENV or TORCH to override; DEMO_ARGS, TEST_ARGS and BENCH_ARGS are handed on.
 
 START := $(shell date +%s)
@@ -17,11 +18,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench system ready-base ready-test ready-training clean
+.PHONY: help demo test check lint bench bench-webhook servers system ready-base ready-test ready-training clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n 's/^# \(make [a-z]*  *\)/  \1/p' Makefile
+	@sed -n 's/^# \(make [a-z-]*  *\)/  \1/p' Makefile
 
 demo: ready-base
 	@$(BIN)/ledex demo $(DEMO_ARGS)
@@ -39,6 +40,9 @@ check: lint test
 bench: ready-test
 	@$(BIN)/ledex-train bench $(BENCH_ARGS)
 
+bench-webhook: ready-test
+	@$(BIN)/python -m tests.load.measure_webhook $(LOAD_ARGS)
+
 clean:
 	rm -rf $(VENV) build dist
 
@@ -52,7 +56,7 @@ $(VENV)/.ready-base: pyproject.toml $(VENV)/.made | system
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.ready-test: pyproject.toml $(VENV)/.made | system
+$(VENV)/.ready-test: pyproject.toml $(VENV)/.made | system servers
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.ready-base
 
@@ -64,6 +68,9 @@ $(VENV)/.ready-training: pyproject.toml $(VENV)/.made | system
 $(VENV)/.made: | system
 	@python=$$($(SETUP)/find-python) && echo "Making $(VENV) with $$python" && "$$python" -m venv $(VENV)
 	@touch $@
+
+servers: system
+	@python=$$($(SETUP)/find-python) && $(SETUP)/system-packages "$$python" test
 
 system:
 	@python=$$($(SETUP)/find-python) && $(SETUP)/system-packages "$$python"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -9,19 +10,23 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from bot import demo, terminal
+from bot import BotConfigurationError, demo, terminal
 from inference import InferenceError
 from inference.policy import Policy, load_policy
 from inference.repair import Outcome, RepairRequest, outcome_json, repair_checkout
 from sandbox import SandboxError, WorkspaceError
 from sandbox.interpreters import locate
+
+if TYPE_CHECKING:
+    from bot.context import Context
 
 EXIT = {"fixed": 0, "unfixed": 1, "flaky": 1, "pre_existing": 1, "passing": 3, "broken": 4}
 WRONG_USE = 2
@@ -103,6 +108,54 @@ def demonstrate(
         except (InferenceError, SandboxError) as error:
             raise fail(str(error)) from None
     raise typer.Exit(EXIT[outcome.status])
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+) -> None:
+    """Answer GitHub's webhooks (settings: LEDEX_BOT_...); without LEDEX_BOT_BROKER_URL the work is done here too."""
+    from bot import serving, setting_up
+
+    with _explained():
+        context = _opened()
+        serving.serve(context, host, port, setting_up.timers(context))
+
+
+@app.command()
+def worker(
+    queues: Annotated[str, typer.Option(metavar="A,B", help="Which queues: webhooks, repair, feedback.")] = "webhooks,repair,feedback",
+) -> None:
+    """Do the jobs that `ledex serve` put on the broker of LEDEX_BOT_BROKER_URL."""
+    from bot import serving, setting_up
+
+    with _explained():
+        context = _opened()
+        serving.work(context, [q.strip() for q in queues.split(",") if q.strip()], setting_up.timers(context))
+
+
+def _opened() -> Context:
+    """The bot of this process's settings, saying to standard error what it does."""
+    import logging
+
+    from bot.setting_up import open_bot
+    from bot.settings import load_settings
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "alembic", "celery", "kombu"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    settings = load_settings()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return open_bot(settings)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except BotConfigurationError as error:
+        raise fail(str(error)) from None
 
 
 @app.command()

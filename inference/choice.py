@@ -14,7 +14,7 @@ from sandbox.candidates import CandidateServer, Unit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_BUCKET_COST = {1: 0.0, 2: 0.8, 3: 1.2, 4: 2.2, 5: 0.8}
+_BUCKET_COST = {1: 0.0, 2: 0.8, 3: 1.2, 4: 2.2, 5: 0.8, 6: 2.0}
 _MOST_CLUSTERED = 60
 _MEMBERS = 2
 

@@ -34,9 +34,12 @@ Engine = Literal["auto", "templates", "model"]
 @dataclass(frozen=True)
 class RepairRequest:
     """What ``ledex fix`` was asked. ``budget`` (seconds) runs from the reproduced failure to the chosen, cold-verified patch;
-    ``setup_timeout`` bounds the environment's build."""
+    ``setup_timeout`` bounds the environment's build. ``head`` is a commit to repair instead of the work tree; ``repository`` names what
+    may share built environments (by default the path)."""
 
     path: Path
+    head: str | None = None
+    repository: str = ""
     test: str | None = None
     python: Path | None = None
     base: str | None = None
@@ -66,7 +69,7 @@ def repair_checkout(request: RepairRequest, progress: Report | None = None, sett
         folder = Path(name)
         folder.chmod(0o755)
         report(Progress("snapshot", str(request.path)))
-        head = snapshot(request.path, folder / "head")
+        head = snapshot(request.path, folder / "head") if request.head is None else at_revision(request.path, request.head, folder / "head")
         base = at_revision(request.path, request.base, folder / "base") if request.base is not None else None
         try:
             bench, notes = _bench(request, runner, settings, head, report)
@@ -163,7 +166,7 @@ def _reason(accepted: Sequence[Proposal], refused: Sequence[Proposal], search: S
         detail = next((c.detail for c in verdict.checks if c.status == "failed"), "") if verdict else ""
         return f"{len(refused)} plausible patch{'es' if len(refused) > 1 else ''} refused by verification ({detail})"
     judged = sum(search.judged.values())
-    ended = "every edit that the templates make was tried" if search.exhausted else "the budget ended"
+    ended = "every typed edit was tried" if search.exhausted else "the budget ended"
     if not judged and search.notes:
         return search.notes[-1]
     return f"no edit of {judged} tried makes the failing tests pass ({ended})"
@@ -192,6 +195,7 @@ def _bench(
             progress=lambda text: report(Progress("environment", text)))  # fmt: skip
     else:
         environment = build_environment(
-            head.tree(), runner, settings=settings, repository=str(request.path.resolve()), setup=policy.environment.setup,
-            environment=variables, timeout=request.setup_timeout, progress=lambda text: report(Progress("environment", text)))  # fmt: skip
+            head.tree(), runner, settings=settings, repository=request.repository or str(request.path.resolve()),
+            setup=policy.environment.setup, environment=variables, timeout=request.setup_timeout,
+            progress=lambda text: report(Progress("environment", text)))  # fmt: skip
     return Bench(runner, environment, plan, policy.run_limits(), tuple(variables.items())), environment.notes

@@ -12,15 +12,15 @@ from inference.templates.unit import functions
 
 
 def generate(function: FunctionSource, bucket: int, donors: tuple[FunctionSource, ...] = ()) -> Iterator[Candidate]:
-    """The candidates of bucket 1, 2, 3 or 5, lazily, likeliest first; no resulting text twice, nor one of an earlier bucket of 1-3.
+    """The candidates of bucket 1, 2, 3, 5 or 6, lazily, likeliest first; no resulting text twice, nor one of an earlier bucket of 1-3.
 
     ``donors``: other functions whose expressions bucket 3 may borrow. Bucket 5 needs ``function.exception`` (its message and hot line help)
     and may add an import outside the function. Raises ValueError for another bucket, or for a function that is not in its text.
     """
-    if bucket not in (1, 2, 3, 5):
-        raise ValueError(f"Bucket {bucket} is not made here: use 1, 2, 3 or 5, and combine() for bucket 4.")
+    if bucket not in (1, 2, 3, 5, 6):
+        raise ValueError(f"Bucket {bucket} is not made here: use 1, 2, 3, 5 or 6, and combine() for bucket 4.")
     space = Space(function, donors)
-    return space.candidates(bucket, seen_before(space, bucket) if bucket < 4 else set())
+    return space.candidates(bucket, seen_before(space, bucket) if bucket != 5 else set())
 
 
 __all__ = ["Change", "Space", "combine", "describe", "functions", "generate"]

@@ -117,6 +117,7 @@ def _clause(template: str, text: str, edits: tuple[Edit, ...], old: str, new: st
             | "method"
             | "constant-to-name"
             | "name-to-constant"
+            | "synthesis"
         ):
             return f"uses {after} where {before} stood"
         case "missing-self":

@@ -19,6 +19,7 @@ from inference.templates import (
     operators,
     snippets,
     statements,
+    synthesis,
     wraps,
 )
 from inference.templates.facts import Facts
@@ -52,6 +53,9 @@ class Space:
             hints = exceptions.exceptions(self.facts, self.function)
             found = [(draft[0], self.facts.unit.source.line_of(draft[2][0].start), at, draft) for at, draft in enumerate(hints)]
             yield from ((cost, line, draft) for cost, line, _, draft in sorted(found, key=lambda item: (item[0], item[2])))
+            return
+        if bucket == 6:
+            yield from synthesis.synthesis(self.facts, self.distance)
             return
         for chunk in self._chunks(CHUNK[bucket]):
             ranked: list[tuple[float, int, int, Draft]] = []

@@ -9,7 +9,8 @@ import pytest
 
 from inference.edits import Candidate
 from inference.localization import Suspect
-from inference.search import EmbeddedProposer, Schedule, edits_of, trial_unit, unit_of
+from inference.schedule import Schedule, edits_of, trial_unit, unit_of
+from inference.search import EmbeddedProposer
 from inference.templates import functions, generate
 
 CODE = """\
@@ -64,6 +65,20 @@ def test_turns_follow_the_weights() -> None:
 def test_the_module_gets_few_turns_because_each_costs_an_import() -> None:
     counts = by_function(drawn(150, ("first", 1.0), ("<module>", 1.0)))
     assert counts["<module>"] < 0.15 * counts["first"]
+
+
+def test_the_module_gets_fewer_turns_still_where_functions_are_judged_in_process() -> None:
+    schedule = Schedule(suspects(("first", 1.0), ("<module>", 1.0)))
+    schedule.slow_modules(6.0)
+    assert by_function(schedule.draw(300))["<module>"] < 8
+
+
+def test_composed_expressions_come_when_the_typed_edits_are_used_up_and_do_not_count_as_missing_ones() -> None:
+    schedule = Schedule([Suspect(functions("one.py", "def one(xs, n):\n    return n\n")[0], 1.0, 1)])
+    drawn = schedule.draw(4000)
+    assert schedule.exhausted
+    assert drawn[-1].bucket == 6
+    assert sum(c.bucket == 6 for c in drawn[:100]) < 10
 
 
 def test_the_module_gets_more_turns_where_a_name_is_missing() -> None:

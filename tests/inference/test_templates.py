@@ -156,6 +156,28 @@ def test_a_target_becomes_the_name_that_is_read_and_bound_nowhere_among_the_firs
     assert body(right) in texts(body(wrong), 1, qualname="f")[:8]
 
 
+COMPOSED = [
+    ("return k", "return k // len(xs)"),
+    ("return k", "return max(k - n, 0)"),
+    ("return k", "return xs[k] - n"),
+    ("return k", "return text[:k]"),
+    ("for x in xs[:n]", "for x in range(n, len(xs))"),
+    ("k += x", "k += xs[x] * n"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "right"), COMPOSED)
+def test_bucket_6_composes_expressions_of_what_is_in_scope(wrong: str, right: str) -> None:
+    text = body("k = len(text.strip()) - n", "for x in xs[:n]:", "    k += x", "return k")
+    assert text.replace(wrong, right) in texts(text, 1, 2, 3, 6, qualname="f")
+
+
+def test_bucket_6_tries_small_expressions_before_large_ones() -> None:
+    made = [text for text in texts(body("return text"), 6, qualname="f") if "return" in text]
+    sizes = [len(text) for text in made]
+    assert sum(sizes[:100]) < sum(sizes[-100:])
+
+
 def test_a_mutable_default_is_moved_into_the_body() -> None:
     wrong = "def f(x, seen=[]):\n    seen.append(x)\n    return seen\n"
     right = "def f(x, seen=None):\n    if seen is None:\n        seen = []\n    seen.append(x)\n    return seen\n"

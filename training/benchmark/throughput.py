@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.search import edits_of, trial_unit, unit_of
+from inference.schedule import edits_of, trial_unit, unit_of
 from inference.templates import Space, functions
 from sandbox.candidates import CandidateServer, Trial
 from sandbox.doctor import measure_start

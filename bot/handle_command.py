@@ -1,0 +1,226 @@
+"""What people ask for: comment commands and the check run's buttons. Whoever asks must be allowed to push; GitHub is asked each time."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import select
+
+from bot import store
+from bot.checkout import fetch
+from bot.commands import Command, Unknown, help_reply, parse, refused_reply, unknown_reply
+from bot.comment import CommentView, marker, render
+from bot.context import Context, Result
+from bot.database import insert_into
+from bot.github import Conflict, Forbidden, Rejected
+from bot.github.protocol import COMMENTING, PUSHING, READING, App, CommitText, FileChange, Session
+from bot.handle_run import app_of, repository_folder, step, talking_to_github
+from bot.models import FeedbackRow, FixRow, RepositorySettingRow, RunRow
+from bot.planning import JobSpec
+from bot.policy import PolicyFile, effective_policy, may_commit
+from bot.runs import PullRequest
+from bot.store import Claim
+from sandbox import WorkspaceError
+from sandbox.workspace import at_revision
+
+MAY_PUSH = frozenset({"admin", "write"})
+AGAIN = frozenset({"fix", "retry", "explain", "rerun"})
+ANSWER = "<!-- ledex:v1 answer:{} -->"
+
+
+@talking_to_github
+def handle_command(context: Context, claim: Claim) -> Result:
+    """The handler of jobs of the kind ``command``."""
+    app, payload = app_of(context), claim.payload
+    command = parse(payload["body"])
+    if command is None or claim.pr_number is None:
+        return Result("no command", "dropped")
+    kind: Literal["review", "issue"] = "review" if payload.get("is_review") else "issue"
+    with step(app, claim, READING) as github:
+        may = github.permission(payload["sender"]) in MAY_PUSH
+        pull = github.pull_request(claim.pr_number)
+    with step(app, claim, COMMENTING) as github:
+        github.react(payload["comment_id"], "eyes" if may else "confused", kind)
+        if not may:  # no words: whoever may comment could make the bot talk for ever
+            return Result("whoever asked may not push to this repository", "dropped")
+        if isinstance(command, Unknown):
+            return answer(github, claim, unknown_reply(command), "unknown command")
+        if command.name == "help":
+            return answer(github, claim, help_reply(), "help")
+    return carry_out(context, claim, app, pull, command)
+
+
+@talking_to_github
+def handle_button(context: Context, claim: Claim) -> Result:
+    """The handler of jobs of the kind ``button``. The payload names no pull request: the check run's row does."""
+    app, payload = app_of(context), claim.payload
+    chosen = select(FixRow.pr_number).where(FixRow.check_run_id == payload["check_run_id"]).order_by(FixRow.id.desc())
+    with context.database.reading() as session:
+        number = session.scalar(chosen)
+    name = {"apply": "apply", "pr": "pr", "reject": "reject"}.get(payload.get("identifier") or "")
+    if number is None or name is None:
+        return Result("the button belongs to no fix that is known", "dropped")
+    with step(app, claim, READING) as github:
+        if github.permission(payload["sender"]) not in MAY_PUSH:
+            return Result("whoever asked may not push to this repository", "dropped")
+        pull = github.pull_request(number)
+    return carry_out(context, replace(claim, pr_number=number), app, pull, Command(name))  # type: ignore[arg-type]
+
+
+def carry_out(context: Context, claim: Claim, app: App, pull: PullRequest, command: Command) -> Result:
+    if command.name in ("off", "on"):
+        return switch(context, claim, app, pull, off=command.name == "off")
+    if pull.state != "open" and command.name != "reject":
+        return refuse(app, claim, command, "the pull request is closed")
+    if command.name in AGAIN:
+        return again(context, claim, app, pull, command)
+    fix = latest_fix(context, pull)
+    if fix is None:
+        return refuse(app, claim, command, "no fix was posted on this pull request")
+    if command.name == "proof":
+        with step(app, claim, COMMENTING) as github:
+            text = f"Verified {fix.level} on `{fix.head_sha[:12]}`: what was run stands under *Proof* in the comment above."
+            return answer(github, claim, text, "proof")
+    if command.name == "reject":
+        return reject(context, claim, app, fix, command)
+    return apply(context, claim, app, pull, fix, command)
+
+
+def switch(context: Context, claim: Claim, app: App, pull: PullRequest, *, off: bool) -> Result:
+    """/ledex off and on."""
+    values = {"installation_id": claim.installation_id, "value": {"off": off}, "updated_at": context.clock()}
+    with context.database.writing() as session:
+        statement = insert_into(session, RepositorySettingRow).values(
+            repository_id=pull.repository_id, pr_number=pull.number, name="off", **values)  # fmt: skip
+        session.execute(statement.on_conflict_do_update(index_elements=["repository_id", "pr_number", "name"], set_=values))
+    word = "off for this pull request, until `/ledex on`" if off else "on again for this pull request; `/ledex fix` looks now"
+    with step(app, claim, COMMENTING) as github:
+        return answer(github, claim, f"Switched {word}.", "off" if off else "on")
+
+
+def again(context: Context, claim: Claim, app: App, pull: PullRequest, command: Command) -> Result:
+    """Work on the commit's failed run once more, limits of attempts left aside."""
+    chosen = select(RunRow).where(RunRow.repository_id == pull.repository_id, RunRow.head_sha == pull.head_sha).order_by(RunRow.id.desc())
+    with context.database.reading() as session:
+        known = session.scalar(chosen)
+    if known is not None:
+        run_id = known.ci_run_id
+    else:
+        with step(app, claim, READING) as github:
+            found = github.failed_run_of(pull.head_sha)
+        if found is None:
+            return refuse(app, claim, command, f"no failed run of `{pull.head_sha[:12]}` is known")
+        run_id = found
+    payload = {"is_actions": True, "run_id": run_id, "asked": True, "hint": command.text, "head_repository": pull.head_repository}
+    spec = JobSpec(
+        "failed_run", f"asked:{claim.key}", payload, pull.repository_id, pull.repository, claim.installation_id, pull.number,
+        pull.head_sha)  # fmt: skip
+    return Result(f"/ledex {command.name}: looking again", then=(spec,))
+
+
+def reject(context: Context, claim: Claim, app: App, fix: FixRow, command: Command) -> Result:
+    with context.database.writing() as session:
+        row = session.get_one(FixRow, fix.id)
+        earlier = session.scalar(select(FeedbackRow.id).where(FeedbackRow.fix_id == fix.id, FeedbackRow.kind == "rejected"))
+        row.state, row.updated_at = "rejected", context.clock()
+        if earlier is None:
+            session.add(FeedbackRow(
+                fix_id=fix.id, kind="rejected", reason=command.reason, text=command.text or None, actor_hash=actor_hash(claim),
+                at=context.clock()))  # fmt: skip
+        store.audit(session, "fix_rejected", context.clock(), {"fix": fix.id, "reason": command.reason}, claim, claim.payload["sender_id"])
+    return show(app, claim, fix, "rejected", str(claim.payload["sender"]), command.reason or "")
+
+
+def apply(context: Context, claim: Claim, app: App, pull: PullRequest, fix: FixRow, command: Command) -> Result:
+    """Commit the posted patch, or open it as a pull request of its own; only onto the commit that it was verified on."""
+    if fix.state in ("applied", "stacked"):
+        return refuse(app, claim, command, "the patch was applied already")
+    if fix.head_sha != pull.head_sha:
+        return refuse(app, claim, command, "the pull request has moved on since the patch was verified")
+    with step(app, claim, READING) as github:
+        text = github.policy_text(pull.base_sha)
+        policy = effective_policy(PolicyFile(text.origin, text.text) if text is not None else None).policy
+        if not may_commit(policy, pull):
+            return refuse(app, claim, command, "the branch is a fork's or protected (scope.protected_branches)")
+        commits = fetch(github.git_access(), repository_folder(context, claim), pull.number, pull.head_sha, pull.base_sha)
+    try:
+        files = changed_files(commits.path, pull.head_sha, fix.patch.encode("utf-8", "surrogateescape"))
+    except WorkspaceError as error:
+        return refuse(app, claim, command, f"the patch does not apply ({error})")
+    said = CommitText("Repair the failing tests", fix.explanation, str(fix.run_id), co_author(claim))
+    try:
+        with step(app, claim, PUSHING) as github:
+            if command.name == "apply":
+                sha, number = github.commit_to_head(pull, fix.head_sha, files, said), None
+            else:
+                title = f"Repair the failing tests of #{pull.number}"
+                posted = github.open_stacked(pull, fix.head_sha, str(fix.id), files, said, title, fix.explanation)
+                sha, number = None, posted.number
+    except Forbidden:
+        return refuse(app, claim, command, "the App may not write to this repository; the `git apply` line in the comment does the same")
+    except (Conflict, Rejected):
+        return refuse(app, claim, command, "the branch has moved on since the patch was verified")
+    with context.database.writing() as session:
+        row = session.get_one(FixRow, fix.id)
+        row.state, row.commit_sha, row.stacked_pr = ("applied" if sha else "stacked"), sha, number
+        row.updated_at = context.clock()
+        kind = "applied" if sha else "stacked"
+        session.add(FeedbackRow(fix_id=fix.id, kind=kind, actor_hash=actor_hash(claim), at=context.clock(), edit_distance=0.0))
+        store.audit(session, f"fix_{kind}", context.clock(), {"fix": fix.id}, claim, claim.payload["sender_id"])
+    return show(app, claim, fix, "applied", str(claim.payload["sender"]), sha[:12] if sha else f"#{number}")
+
+
+def changed_files(repository: Path, head_sha: str, patch: bytes) -> tuple[FileChange, ...]:
+    """The files that a patch changes, with their new contents. Raises WorkspaceError where it does not apply exactly."""
+    with tempfile.TemporaryDirectory(prefix="ledex-") as name:
+        folder = Path(name)
+        head = at_revision(repository, head_sha, folder / "head")
+        patched = head.patched(patch, folder)
+        return tuple(
+            FileChange(path, after, "100755" if patched.exists(path) and patched.path(path).stat().st_mode & 0o100 else "100644")
+            for path, (_, after) in patched.diff_from(head).items()
+        )
+
+
+def latest_fix(context: Context, pull: PullRequest) -> FixRow | None:
+    chosen = select(FixRow).where(FixRow.repository_id == pull.repository_id, FixRow.pr_number == pull.number)
+    with context.database.reading() as session:
+        return session.scalar(chosen.order_by(FixRow.id.desc()))
+
+
+def show(app: App, claim: Claim, fix: FixRow, state: Literal["applied", "rejected"], actor: str, result: str) -> Result:
+    """The sticky comment as it stands after somebody decided."""
+    view = CommentView(
+        fix.pr_number, state, head_sha=fix.head_sha, level=fix.level, explanation=fix.explanation, actor=actor, result=result,
+        patch=fix.patch.encode("utf-8", "surrogateescape"))  # fmt: skip
+    with step(app, claim, COMMENTING) as github:
+        github.upsert_comment(fix.pr_number, marker(fix.pr_number), render(view))
+    return Result(state)
+
+
+def refuse(app: App, claim: Claim, command: Command, why: str) -> Result:
+    with step(app, claim, COMMENTING) as github:
+        return answer(github, claim, refused_reply(command, why), why)
+
+
+def answer(github: Session, claim: Claim, text: str, reason: str) -> Result:
+    """One reply to one command, however often its job runs."""
+    assert claim.pr_number is not None
+    mark = ANSWER.format(claim.payload.get("comment_id") or claim.id)
+    github.upsert_comment(claim.pr_number, mark, f"{mark}\n{text}")
+    return Result(reason)
+
+
+def actor_hash(claim: Claim) -> str:
+    """Tells people apart within an installation, without naming them."""
+    return hashlib.sha256(f"{claim.installation_id}:{claim.payload['sender_id']}".encode()).hexdigest()
+
+
+def co_author(claim: Claim) -> tuple[str, str]:
+    """GitHub's own no-reply address of the person who asked."""
+    login, number = str(claim.payload["sender"]), claim.payload["sender_id"]
+    return login, f"{number}+{login}@users.noreply.github.com"

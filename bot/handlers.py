@@ -1,0 +1,23 @@
+"""Which function runs which kind of job."""
+
+from __future__ import annotations
+
+from bot.context import Context, Handler, Result
+from bot.handle_command import handle_button, handle_command
+from bot.handle_run import handle_failed_run
+from bot.store import Claim
+
+
+def default_handlers() -> dict[str, Handler]:
+    """Every kind that ``bot.planning`` makes; a kind without a function is dropped with its reason written down."""
+    return {
+        "installation": note_installation,
+        "failed_run": handle_failed_run,
+        "command": handle_command,
+        "button": handle_button,
+    }
+
+
+def note_installation(_context: Context, claim: Claim) -> Result:
+    """The tables were brought up to date with the delivery; the job is for the audit."""
+    return Result(f"installation {claim.payload.get('action')}")

@@ -1,0 +1,324 @@
+"""Failed runs, commands and buttons against the emulated GitHub; only the repair itself is a stand-in, so that each case takes moments."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from sqlalchemy import select
+
+from bot.demo.emulator import script
+from bot.demo.emulator.faults import Fault
+from bot.demo.emulator.state import Comment, Pull, Repository
+from bot.demo.stage import Stage, stage
+from bot.models import FeedbackRow, FixRow, JobRow, RunRow
+from inference.outcome import Outcome
+from inference.patch import unified_diff
+from inference.proposer import Proposal
+from inference.repair import RepairRequest
+from sandbox.verification import Counts, Verdict
+
+SHOP = "def total(prices):\n    return sum(prices)\n\n\ndef cheapest(prices):\n    return min(prices)\n"
+TESTS = "from shop import cheapest\n\n\ndef test_cheapest():\n    assert cheapest([3, 1, 2]) == 1\n"
+BROKEN = SHOP.replace("min(prices)", "max(prices)")
+LOG = (
+    "============================= test session starts ==============================\n"
+    "collected 1 item\n"
+    "=================================== FAILURES ===================================\n"
+    "________________________________ test_cheapest _________________________________\n"
+    ">       assert cheapest([3, 1, 2]) == 1\n"
+    "E       assert 3 == 1\n"
+    "test_shop.py:5: AssertionError\n"
+    "=========================== short test summary info ============================\n"
+    "FAILED test_shop.py::test_cheapest - assert 3 == 1\n"
+    "============================== 1 failed in 0.02s ===============================\n"
+    "##[error]Process completed with exit code 1.\n"
+)
+FIXED = Outcome(
+    "fixed",
+    "verified V4",
+    proposals=(
+        Proposal(
+            unified_diff({"shop.py": (BROKEN.encode(), SHOP.encode())}), "`cheapest` took the largest price.", "templates", 0.0, path="shop.py",
+            line=6, verdict=Verdict(4, None, (), 3, Counts(0, 1, 1), Counts(1, 0, 1), 1.0)),
+    ),
+)  # fmt: skip
+
+
+NUMBERS = itertools.count(1)
+
+
+@dataclass
+class StandIn:
+    """A repair that answers what the test says, and counts."""
+
+    outcome: Outcome = FIXED
+    asked: list[RepairRequest] = field(default_factory=list)
+    before: Callable[[], None] = lambda: None
+
+    def __call__(self, request: RepairRequest) -> Outcome:
+        self.asked.append(request)
+        self.before()
+        return self.outcome
+
+
+@dataclass
+class Case:
+    stage: Stage
+    repair: StandIn
+    repository: Repository
+
+    def pull(self, **options: object) -> Pull:
+        return script.open_pull_request(self.stage.emulator, self.repository, "cheap", {"shop.py": BROKEN}, **options)  # type: ignore[arg-type]
+
+    def fail(self, pull: Pull, *logs: str, **options: object) -> None:
+        jobs = [script.CiJob(f"test ({n})", log) for n, log in enumerate(logs or (LOG,))]
+        script.fail_run(self.stage.emulator, pull, jobs, **options)  # type: ignore[arg-type]
+        self.stage.settle(60)
+
+    def comments(self, pull: Pull) -> list[Comment]:
+        return script.comments_of(self.stage.emulator, pull)
+
+    def say(self, pull: Pull, body: str, by: str = "maintainer") -> None:
+        script.comment(self.stage.emulator, pull, body, by=by)
+        self.stage.settle(60)
+
+    def reason(self, kind: str) -> str:
+        with self.stage.context.database.reading() as session:
+            found = select(JobRow.reason).where(JobRow.kind == kind, JobRow.repository_id == self.repository.id).order_by(JobRow.id.desc())
+            return session.scalar(found) or ""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, StandIn]]:
+    repair = StandIn()
+    with stage(tmp_path_factory.mktemp("stage"), extra={"repair": repair}) as running:
+        yield running, repair
+
+
+@pytest.fixture
+def case(whole: tuple[Stage, StandIn], request: pytest.FixtureRequest) -> Iterator[Case]:
+    """A repository of its own for each test; whatever passed must fit GitHub's description."""
+    running, repair = whole
+    repair.outcome, repair.before = FIXED, lambda: None
+    repair.asked.clear()
+    files = {"shop.py": SHOP, "test_shop.py": TESTS, **getattr(request, "param", {})}
+    repository = script.add_repository(running.emulator, f"octo/shop-{next(NUMBERS)}", files, writers=("maintainer",))
+    yield Case(running, repair, repository)
+    assert running.emulator.violations == []
+
+
+# A failed run
+
+
+def test_six_jobs_that_fail_alike_are_one_repair_and_one_comment(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull, *[LOG] * 6)
+    [comment] = case.comments(pull)
+    assert "**Fix ready** · verified V4" in comment.body
+    assert "6 jobs, one cause" in comment.body
+    assert len(case.repair.asked) == 1
+
+
+def test_the_repair_gets_the_head_and_the_base_and_no_work_tree(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    [request] = case.repair.asked
+    assert request.head == pull.head_sha
+    assert request.base is not None
+    assert not (request.path / "shop.py").exists()
+
+
+def test_a_fork_gets_a_line_to_apply_the_patch_and_no_button_to_commit(case: Case) -> None:
+    pull = case.pull(from_fork="stranger")
+    case.fail(pull)
+    [comment] = case.comments(pull)
+    assert "git apply" in comment.body
+    assert "/ledex apply" not in comment.body
+    assert case.repair.asked[0].repository.endswith("#fork")
+
+
+@pytest.mark.parametrize(("status", "shown"), [("flaky", "**Flaky**"), ("pre_existing", "**Fails on the base too**")])
+def test_a_failure_that_the_pull_request_did_not_cause_is_said(case: Case, status: str, shown: str) -> None:
+    case.repair.outcome = Outcome(status, "test_cheapest passes in 1 of 3 runs")  # type: ignore[arg-type]
+    pull = case.pull()
+    case.fail(pull)
+    [comment] = case.comments(pull)
+    assert shown in comment.body
+
+
+@pytest.mark.parametrize("status", ["unfixed", "passing", "broken"])
+def test_what_helps_nobody_is_said_in_the_check_run_alone(case: Case, status: str) -> None:
+    case.repair.outcome = Outcome(status, "no edit of 900 tried makes the failing tests pass")  # type: ignore[arg-type]
+    pull = case.pull()
+    case.fail(pull)
+    assert case.comments(pull) == []
+    [check] = script.check_runs_of(case.stage.emulator, pull)
+    assert (check.status, check.conclusion) == ("completed", "neutral")
+
+
+def test_an_infrastructure_failure_is_not_repaired(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull, "##[error]No space left on device\n")
+    assert case.repair.asked == []
+    assert case.comments(pull) == []
+    [check] = script.check_runs_of(case.stage.emulator, pull)
+    assert check.conclusion == "neutral"
+
+
+def test_a_draft_is_left_alone(case: Case) -> None:
+    case.fail(case.pull(draft=True))
+    assert case.repair.asked == []
+    assert case.reason("failed_run") == "the pull request is a draft"
+
+
+@pytest.mark.parametrize("case", [{".github/ledex.toml": 'mode = "off"\n'}], indirect=True)
+def test_a_repository_that_switched_it_off_is_left_alone(case: Case) -> None:
+    case.fail(case.pull())
+    assert case.repair.asked == []
+    assert case.reason("failed_run") == "the policy's mode is off"
+
+
+@pytest.mark.parametrize("case", [{".github/ledex.toml": 'mode = "explain"\n'}], indirect=True)
+def test_a_repository_that_wants_explanations_only_sees_no_patch(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    [check] = script.check_runs_of(case.stage.emulator, pull)
+    assert check.conclusion == "neutral"
+    assert "return min(prices)" not in str(check)
+
+
+def test_a_pull_request_may_not_change_the_policy_that_it_is_judged_by(case: Case) -> None:
+    pull = script.open_pull_request(
+        case.stage.emulator, case.repository, "cheap", {"shop.py": BROKEN, ".github/ledex.toml": "[limits]\nmax_files = 99\n"})  # fmt: skip
+    case.fail(pull)
+    assert case.repair.asked[0].policy.limits.max_files == 3
+
+
+def test_a_commit_pushed_while_the_repair_runs_supersedes_it(case: Case) -> None:
+    pull = case.pull()
+    done = threading.Event()
+
+    def push() -> None:
+        if not done.is_set():
+            done.set()
+            script.push(case.stage.emulator, case.repository, "cheap", {"shop.py": BROKEN + "# more\n"})
+            case.stage.emulator.settle()
+
+    case.repair.before = push
+    case.fail(pull)
+    assert case.comments(pull) == []
+    assert done.is_set()
+
+
+def test_a_pull_request_closed_while_the_repair_runs_gets_no_comment(case: Case) -> None:
+    pull = case.pull()
+
+    def close() -> None:
+        script.close(case.stage.emulator, pull)
+        case.stage.emulator.settle()
+
+    case.repair.before = close
+    case.fail(pull)
+    assert case.comments(pull) == []
+
+
+def test_the_same_failure_of_the_same_commit_is_worked_on_once(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    case.fail(pull, workflow="Nightly")
+    assert len(case.repair.asked) == 1
+    assert len(case.comments(pull)) == 1
+
+
+def test_a_run_is_written_down_with_its_class_and_what_came_of_it(case: Case) -> None:
+    case.fail(case.pull())
+    with case.stage.context.database.reading() as session:
+        row = session.scalars(select(RunRow).where(RunRow.repository_id == case.repository.id)).one()
+    assert (row.failure_class, row.outcome) == ("test", "fixed")
+    assert row.finished_at is not None
+
+
+def test_one_comment_although_the_connection_drops_after_it_was_made(case: Case) -> None:
+    pull = case.pull()
+    case.stage.emulator.faults.once("POST", r"/comments$", Fault("drop_after"))
+    case.fail(pull)
+    assert len(case.comments(pull)) == 1
+
+
+# Commands and buttons
+
+
+def test_apply_commits_the_posted_patch_to_the_branch(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    case.say(pull, "/ledex apply")
+    assert pull.head_sha != case.repair.asked[0].head
+    [sticky] = [c for c in case.comments(pull) if "ledex:v1 pr:" in c.body]
+    assert "**Applied**" in sticky.body
+
+
+def test_apply_is_refused_once_the_branch_has_moved_on(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    moved = script.push(case.stage.emulator, case.repository, "cheap", {"README.md": "more\n"})
+    case.say(pull, "/ledex apply")
+    assert pull.head_sha == moved
+    assert "was not carried out: the pull request has moved on" in case.comments(pull)[-1].body
+
+
+def test_a_rejection_is_kept_with_its_reason_and_without_a_name(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    case.say(pull, "/ledex reject wrong it hides the cause")
+    with case.stage.context.database.reading() as session:
+        fix = session.scalars(select(FixRow).where(FixRow.repository_id == case.repository.id)).one()
+        said = session.scalars(select(FeedbackRow).where(FeedbackRow.fix_id == fix.id)).one()
+    assert (fix.state, said.kind, said.reason, said.text) == ("rejected", "rejected", "wrong", "it hides the cause")
+    assert "maintainer" not in (said.actor_hash or "")
+
+
+def test_a_command_of_somebody_without_write_access_does_nothing(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    before = pull.head_sha
+    case.say(pull, "/ledex apply", by="stranger")
+    assert pull.head_sha == before
+    assert case.reason("command") == "whoever asked may not push to this repository"
+
+
+def test_off_is_obeyed_until_on(case: Case) -> None:
+    pull = case.pull()
+    case.say(pull, "/ledex off")
+    case.fail(pull)
+    assert case.repair.asked == []
+    case.say(pull, "/ledex on")
+    case.say(pull, "/ledex fix")
+    assert len(case.repair.asked) == 1
+
+
+def test_retry_works_once_more_and_edits_the_one_comment(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    case.say(pull, "/ledex retry look at min")
+    assert len(case.repair.asked) == 2
+    assert len([c for c in case.comments(pull) if "ledex:v1 pr:" in c.body]) == 1
+
+
+def test_an_unknown_command_is_answered_once(case: Case) -> None:
+    pull = case.pull()
+    case.say(pull, "/ledex frobnicate")
+    assert "is no command" in case.comments(pull)[-1].body
+    assert len(case.comments(pull)) == 2
+
+
+def test_the_button_applies_as_the_command_does(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    [check] = script.check_runs_of(case.stage.emulator, pull)
+    script.press_button(case.stage.emulator, check, "apply", by="maintainer")
+    case.stage.settle(60)
+    assert pull.head_sha != case.repair.asked[0].head
