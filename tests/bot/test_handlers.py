@@ -42,8 +42,8 @@ FIXED = Outcome(
     "verified V4",
     proposals=(
         Proposal(
-            unified_diff({"shop.py": (BROKEN.encode(), SHOP.encode())}), "`cheapest` took the largest price.", "templates", 0.0, path="shop.py",
-            line=6, verdict=Verdict(4, None, (), 3, Counts(0, 1, 1), Counts(1, 0, 1), 1.0)),
+            unified_diff({"shop.py": (BROKEN.encode(), SHOP.encode())}), "`cheapest` took the largest price.", "templates", 0.0,
+            path="shop.py", line=6, verdict=Verdict(4, None, (), 3, Counts(0, 1, 1), Counts(1, 0, 1), 1.0)),
     ),
 )  # fmt: skip
 
