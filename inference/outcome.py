@@ -11,6 +11,7 @@ from typing import Any, Literal
 from inference.localization import Suspect
 from inference.proposer import Proposal, Search
 from sandbox.reproduction import Reproduction
+from sandbox.testing import Bench
 
 Status = Literal["fixed", "unfixed", "flaky", "pre_existing", "passing", "broken"]
 FORMAT = 1
@@ -29,6 +30,17 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """Where the tests ran: versions of the project's Python and pytest ("" where unknown), the hash that names the built environment
+    (its lock, interpreter and set-up), and the isolation's name."""
+
+    python: str = ""
+    pytest: str = ""
+    environment: str = ""
+    isolation: str = ""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What came of it. ``proposals`` best first: verified ones that were accepted, then refused ones with their verdicts."""
 
@@ -42,6 +54,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     python: str = ""
     test_command: str = ""
+    surroundings: Surroundings = Surroundings()
 
     @property
     def best(self) -> Proposal | None:
@@ -76,11 +89,25 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         ],
         "notes": list(outcome.notes),
         "test_command": outcome.test_command,
-        "versions": {"ledexbot": _version(), "python": outcome.python, "host_python": platform.python_version(), "cpus": os.cpu_count()},
+        "versions": {
+            "ledexbot": ledexbot_version(), "python": outcome.python, "host_python": platform.python_version(), "cpus": os.cpu_count(),
+        },
     }  # fmt: skip
 
 
-def _version() -> str:
+def surroundings_of(bench: Bench) -> Surroundings:
+    environment = bench.environment
+    found = [
+        path.name.removeprefix("pytest-").removesuffix(".dist-info")
+        for mount in environment.mounts
+        for pattern in ("lib/python*/site-packages/pytest-[0-9]*.dist-info", "pytest-[0-9]*.dist-info")
+        for path in sorted(mount.source.glob(pattern))
+    ]
+    version = ".".join(map(str, environment.version))
+    return Surroundings(version, found[0] if found else "", environment.key, bench.runner.name)
+
+
+def ledexbot_version() -> str:
     try:
         return metadata.version("ledexbot")
     except metadata.PackageNotFoundError:

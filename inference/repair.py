@@ -11,7 +11,7 @@ from typing import Literal
 
 from inference import ConfigurationError
 from inference.attempt import Attempt, suspects_of
-from inference.outcome import Outcome, Status, Timings, outcome_json
+from inference.outcome import Outcome, Status, Timings, outcome_json, surroundings_of
 from inference.policy import Policy
 from inference.proposer import Progress, Proposal, Proposer, Report, Search
 from inference.search import EmbeddedProposer
@@ -72,13 +72,15 @@ def repair_checkout(request: RepairRequest, progress: Report | None = None, sett
         head = snapshot(request.path, folder / "head") if request.head is None else at_revision(request.path, request.head, folder / "head")
         base = at_revision(request.path, request.base, folder / "base") if request.base is not None else None
         try:
-            bench, notes = _bench(request, runner, settings, head, report)
+            bench, notes = open_bench(request, runner, settings, head, report)
             environment_seconds = time.monotonic() - started
             outcome = repair(head, base, bench, proposers, request.policy, request.budget, folder, report, request.jobs)
         except (EnvironmentFailed, WorkspaceError) as error:  # a tree above its limit is seen when it is first laid out
             return Outcome("broken", str(error), timings=Timings(total=time.monotonic() - started))
         timings = replace(outcome.timings, environment=environment_seconds, total=time.monotonic() - started)
-        return replace(outcome, timings=timings, notes=notes, python=bench.environment.python, test_command=bench.plan.describe())
+        return replace(
+            outcome, timings=timings, notes=notes, python=bench.environment.python, test_command=bench.plan.describe(),
+            surroundings=surroundings_of(bench))  # fmt: skip
 
 
 def repair(
@@ -178,9 +180,10 @@ def _proposers(request: RepairRequest) -> list[Proposer]:
     return [EmbeddedProposer()]
 
 
-def _bench(
+def open_bench(
     request: RepairRequest, runner: Runner, settings: SandboxSettings, head: Workspace, report: Report
 ) -> tuple[Bench, tuple[str, ...]]:
+    """What runs the request's tests, with notes for people. Raises EnvironmentFailed, and WorkspaceError for a command that cannot be read."""
     policy = request.policy
     if policy.environment.image or policy.environment.services:
         needs = policy.environment.image or ", ".join(policy.environment.services)

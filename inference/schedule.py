@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from inference.edits import Candidate, FunctionSource
 from inference.localization import Suspect
-from inference.templates import Space, combine
+from inference.templates import Partners, Space, combine
 from sandbox.candidates import Unit
 
 _BUCKET_WEIGHT = {1: 1.0, 2: 0.5, 3: 0.4, 4: 0.3, 5: 0.25, 6: 0.06}
@@ -57,6 +57,7 @@ class Schedule:
         self._weights: dict[Unit, float] = {}
         self._seen: dict[Unit, set[int]] = {}
         self._seeded: dict[Unit, int] = {}
+        self._partners: dict[Unit, Partners] = {}
         for place, suspect in enumerate(suspects):
             function = suspect.function
             share = 1.0
@@ -104,7 +105,7 @@ class Schedule:
         function, unit = candidate.function, unit_of(candidate.function)
         if self._seeded.get(unit, 0) < _SEEDS:
             self._seeded[unit] = self._seeded.get(unit, 0) + 1
-            self._add(function, combine([candidate], function), _BUCKET_WEIGHT[4])
+            self._add(function, self._pairs(function, candidate), _BUCKET_WEIGHT[4])
 
     def _add(self, function: FunctionSource, candidates: Iterator[Candidate], weight: float, *, endless: bool = False) -> None:
         self._count += 1
@@ -115,5 +116,8 @@ class Schedule:
     def _bucket(self, function: FunctionSource, bucket: int) -> Iterator[Candidate]:
         yield from Space(function).candidates(bucket, self._seen[unit_of(function)])
 
-    def _pairs(self, function: FunctionSource) -> Iterator[Candidate]:
-        yield from combine([], function)
+    def _pairs(self, function: FunctionSource, *seeds: Candidate) -> Iterator[Candidate]:
+        unit = unit_of(function)
+        if unit not in self._partners:
+            self._partners[unit] = Partners(function)
+        yield from combine(seeds, function, self._partners[unit])

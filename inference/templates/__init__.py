@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from inference.edits import Candidate, FunctionSource
 from inference.templates.explain import Change, describe
-from inference.templates.pairs import combine
+from inference.templates.pairs import Partners, combine
 from inference.templates.space import Space, seen_before
 from inference.templates.unit import functions
 
@@ -23,4 +23,4 @@ def generate(function: FunctionSource, bucket: int, donors: tuple[FunctionSource
     return space.candidates(bucket, seen_before(space, bucket) if bucket != 5 else set())
 
 
-__all__ = ["Change", "Space", "combine", "describe", "functions", "generate"]
+__all__ = ["Change", "Partners", "Space", "combine", "describe", "functions", "generate"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import islice, pairwise
 
 from inference.edits import Candidate, Edit, FunctionSource
@@ -14,13 +15,32 @@ PER_STATEMENT = 60
 """Bucket-1 candidates of one statement that are paired with each other."""
 
 
-def combine(seeds: Sequence[Candidate], function: FunctionSource) -> Iterator[Candidate]:
+class Partners:
+    """What the second edits of one function are chosen from; made once, since a long function's take a second."""
+
+    def __init__(self, function: FunctionSource) -> None:
+        self.space = Space(function)
+        self._lists: dict[int, list[Candidate]] = {}
+
+    @cached_property
+    def seen(self) -> set[int]:
+        """Hashes of the texts that single candidates give, and of those that were paired already."""
+        return seen_before(self.space, 4)
+
+    def of(self, bucket: int) -> list[Candidate]:
+        if bucket not in self._lists:
+            self._lists[bucket] = list(islice(self.space.candidates(bucket, set()), PARTNERS[bucket]))
+        return self._lists[bucket]
+
+
+def combine(seeds: Sequence[Candidate], function: FunctionSource, partners: Partners | None = None) -> Iterator[Candidate]:
     """Candidates of two edits: each seed (best first) with the function's bucket 1-3 candidates that touch other places, then pairs of
-    bucket 1 inside one statement. No resulting text twice, nor one that a single candidate of buckets 1-3 gives."""
-    space = Space(function)
+    bucket 1 inside one statement. No resulting text twice (with the same ``partners``, in several calls), nor one that a single candidate
+    of buckets 1-3 gives."""
+    choice = partners or Partners(function)
+    space, seen = choice.space, choice.seen
     source = space.facts.unit.source
     first, last = source.line_start(function.start), source.next_line(function.end)
-    seen = seen_before(space, 4)
 
     def both(one: Candidate, other: Candidate) -> Iterator[Candidate]:
         edits = joined(one.edits, other.edits)
@@ -34,10 +54,10 @@ def combine(seeds: Sequence[Candidate], function: FunctionSource) -> Iterator[Ca
 
     for bucket, most in PARTNERS.items():
         if seeds:
-            partners = list(islice(space.candidates(bucket, set()), most))
+            others = choice.of(bucket)
             for rounds in range(0, most, 50):
                 for seed in seeds:
-                    for partner in partners[rounds : rounds + 50]:
+                    for partner in others[rounds : rounds + 50]:
                         yield from both(seed, partner)
         if bucket == 1:
             for one, other in _within(space):
