@@ -21,6 +21,7 @@ from sandbox.source_text import decode
 _MOST_PASSING_TESTS = 60
 _BATCH = {"in_process": 96, "fork": 24}
 _IN_PROCESS_FACTOR = 6.0
+_TYPED = (1, 2, 3, 5)
 _COLD_RUNS = 9
 """Runs of the tests that verification makes (V1, repeats, control, mutants), and one and a half for choosing."""
 
@@ -35,6 +36,8 @@ class _State:
     drawing: threading.Lock = field(default_factory=threading.Lock)
     plausible: list[Plausible] = field(default_factory=list)
     first: float | None = None
+    typed: float | None = None
+    """When the first plausible single edit was found."""
     long: list[Candidate] = field(default_factory=list)
     again: list[Candidate] = field(default_factory=list)
     ended: bool = False
@@ -158,7 +161,7 @@ def _judge_batch(server: CandidateServer, batch: Sequence[Candidate], problem: P
     with state.drawing, state.lock:
         _note(state, batch, judgements)
         _merge(search, server)
-        if state.first is not None and time.monotonic() - state.started > _enough(state.first, problem.seconds):
+        if _is_over(state, time.monotonic() - state.started, problem.seconds):
             state.ended = True
 
 
@@ -176,6 +179,14 @@ def _judge_long(server: CandidateServer, state: _State, search: Search) -> None:
             _merge(search, server)
 
 
+def _is_over(state: _State, elapsed: float, budget: float) -> bool:
+    """Whether enough was collected. Pairs and composed expressions that pass are no reason to stop while typed edits are left to try: they
+    pass by luck more often."""
+    if state.typed is not None:
+        return elapsed > _enough(state.typed, budget)
+    return state.first is not None and state.schedule.exhausted and elapsed > _enough(state.first, budget)
+
+
 def _enough(first: float, budget: float) -> float:
     """When to stop collecting, in seconds since the start: twice as long again as the first find took, at most a third of the budget."""
     return first + min(max(3.0, 2 * first), 0.33 * budget)
@@ -186,8 +197,10 @@ def _note(state: _State, batch: Sequence[Candidate], judgements: Sequence[Judgem
         candidate = batch[judgement.id]
         if judgement.status == "plausible":
             state.plausible.append(Plausible(candidate, trial_unit(candidate), edits_of(candidate)))
-            if state.first is None:
-                state.first = time.monotonic() - state.started
+            now = time.monotonic() - state.started
+            state.first = now if state.first is None else state.first
+            if state.typed is None and candidate.bucket in _TYPED:
+                state.typed = now
         elif judgement.status == "unjudged":
             state.again.append(candidate)
         elif judgement.status in ("fuel", "time") and len(state.long) < 400:

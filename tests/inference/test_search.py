@@ -10,7 +10,7 @@ import pytest
 from inference.edits import Candidate
 from inference.localization import Suspect
 from inference.schedule import Schedule, edits_of, trial_unit, unit_of
-from inference.search import EmbeddedProposer
+from inference.search import EmbeddedProposer, _is_over, _State
 from inference.templates import functions, generate
 
 CODE = """\
@@ -145,3 +145,16 @@ def test_edits_keep_offsets_and_text() -> None:
 
 def test_the_proposer_says_that_it_is_the_templates() -> None:
     assert EmbeddedProposer().origin == "templates"
+
+
+def test_a_pair_that_passes_does_not_end_the_search_while_typed_edits_are_left() -> None:
+    schedule = Schedule([Suspect(functions("one.py", "def one(xs, n):\n    return n\n")[0], 1.0, 1)])
+    state = _State(schedule, 100.0, 0.0, first=1.0)
+    assert not _is_over(state, 50.0, 20.0)
+    schedule.draw(4000)
+    assert _is_over(state, 50.0, 20.0)
+
+
+def test_a_typed_edit_that_passes_ends_the_search_a_little_later() -> None:
+    state = _State(Schedule(suspects(("first", 1.0))), 100.0, 0.0, first=1.0, typed=1.0)
+    assert (_is_over(state, 3.9, 20.0), _is_over(state, 4.1, 20.0)) == (False, True)
