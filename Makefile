@@ -2,6 +2,7 @@
 # make test    runs the whole suite; .ci/run calls it
 # make check   ruff, mypy --strict and the suite
 # make bench   the repair benchmark: tables and a plot
+# make test-faults  300 deliveries to a bot that is killed at random, embedded and on Redis + PostgreSQL (FAULTS_ARGS)
 # make bench-webhook  200 deliveries a second for a minute, beside bare routes (LOAD_ARGS)
 # Each sets up what it needs in .venv first. Set PYTHON, VENV or TORCH to override; DEMO_ARGS, TEST_ARGS and BENCH_ARGS are handed on.
 
@@ -18,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench bench-webhook servers system ready-base ready-test ready-training clean
+.PHONY: help demo test check lint bench bench-webhook test-faults servers system ready-base ready-test ready-training clean
 .DELETE_ON_ERROR:
 
 help:
@@ -39,6 +40,9 @@ check: lint test
 
 bench: ready-test
 	@$(BIN)/ledex-train bench $(BENCH_ARGS)
+
+test-faults: ready-test
+	@$(BIN)/python -m tests.faults.storm $(FAULTS_ARGS)
 
 bench-webhook: ready-test
 	@$(BIN)/python -m tests.load.measure_webhook $(LOAD_ARGS)

@@ -2,59 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from bot import BotConfigurationError, demo, terminal
+from bot import server_cli, terminal
+from bot.saying import fail, warn
 from inference import InferenceError
 from inference.policy import Policy, load_policy
 from inference.repair import Outcome, RepairRequest, outcome_json, repair_checkout
 from sandbox import SandboxError, WorkspaceError
 from sandbox.interpreters import locate
 
-if TYPE_CHECKING:
-    from bot.context import Context
-
 EXIT = {"fixed": 0, "unfixed": 1, "flaky": 1, "pre_existing": 1, "passing": 3, "broken": 4}
-WRONG_USE = 2
 
 app = typer.Typer(add_completion=False, no_args_is_help=True,
                   help="Repair failed CI: explain the failure, patch it, prove the patch in a sandbox.",
                   pretty_exceptions_enable=False)  # fmt: skip
+app.add_typer(server_cli.commands)
+app.add_typer(server_cli.registration, name="app")
 
 
 class EngineName(StrEnum):
     auto = "auto"
     templates = "templates"
     model = "model"
-
-
-def fail(message: str) -> typer.Exit:
-    """Print one sentence and leave with the code for wrong use."""
-    _tell(message)
-    return typer.Exit(WRONG_USE)
-
-
-def warn(message: str) -> None:
-    """Print one sentence beside the result, and go on."""
-    _tell(f"warning: {message}")
-
-
-def _tell(message: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"ledex: {message}", markup=False)
 
 
 @app.command()
@@ -96,81 +77,18 @@ def fix(
 
 @app.command(name="demo")
 def demonstrate(
-    keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Lay the sample repository out here and leave it.")] = None,
+    keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Leave the sample repository and the pages here.")] = None,
 ) -> None:
-    """Repair a sample repository with several planted bugs: the main job, without server, GPU or weights."""
-    with tempfile.TemporaryDirectory(prefix="ledex-demo-") as folder:
-        checkout = demo.lay_out((keep or Path(folder)) / "corner-shop")
-        console = Console(highlight=False)
-        console.print(f"[bold]$ git clone corner-shop && ledex fix corner-shop[/]   [dim]({checkout})[/]")
-        try:
-            outcome = _run(RepairRequest(path=checkout, budget=60.0))
-        except (InferenceError, SandboxError) as error:
-            raise fail(str(error)) from None
-    raise typer.Exit(EXIT[outcome.status])
+    """Show the whole App in one process: an emulated GitHub, a pull request that breaks tests, a signed webhook, the bot's comment."""
+    from bot.demo import show
 
-
-@app.command()
-def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
-) -> None:
-    """Answer GitHub's webhooks (settings: LEDEX_BOT_...); without LEDEX_BOT_BROKER_URL the work is done here too."""
-    from bot import serving, setting_up
-
-    with _explained():
-        context = _opened()
-        serving.serve(context, host, port, setting_up.timers(context))
-
-
-@app.command()
-def worker(
-    queues: Annotated[str, typer.Option(metavar="A,B", help="Which queues: webhooks, repair, feedback.")] = "webhooks,repair,feedback",
-) -> None:
-    """Do the jobs that `ledex serve` put on the broker of LEDEX_BOT_BROKER_URL."""
-    from bot import serving, setting_up
-
-    with _explained():
-        context = _opened()
-        serving.work(context, [q.strip() for q in queues.split(",") if q.strip()], setting_up.timers(context))
-
-
-def _opened() -> Context:
-    """The bot of this process's settings, saying to standard error what it does."""
-    import logging
-
-    from bot.setting_up import open_bot
-    from bot.settings import load_settings
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("httpx", "alembic", "celery", "kombu"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    settings = load_settings()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    return open_bot(settings)
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
     try:
-        yield
-    except BotConfigurationError as error:
+        fixed = show.demonstrate(Console(highlight=False), keep)
+    except FileExistsError as error:
+        raise fail(f"{error.filename} is there already: give --keep another folder") from None
+    except (InferenceError, SandboxError) as error:
         raise fail(str(error)) from None
-
-
-@app.command()
-def doctor() -> None:
-    """Check what this machine allows, and print the one command that allows what it refuses."""
-    from sandbox.doctor import diagnose, measure_start
-    from sandbox.selection import select_runner
-
-    console = Console(highlight=False)
-    findings = diagnose()
-    terminal.show_findings(findings, console)
-    if not all(f.ok for f in findings):
-        raise typer.Exit(1)
-    bare, sandboxed = measure_start(select_runner())
-    console.print(f"a sandbox starts in {sandboxed:.1f} ms, {sandboxed - bare:.1f} ms over a bare process (median of 50)")
+    raise typer.Exit(0 if fixed else 1)
 
 
 def main() -> None:

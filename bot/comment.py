@@ -29,6 +29,7 @@ _COLUMNS = 100
 _SHOWN_FAILURES = 20
 _MAX_COMMAND = 12_000
 _EXPLANATION = 600
+_SHOWN_CAUSES = 5
 _UNSEEN = re.compile(r"\]\([^)\s]*\)|</?sub>|\*\*|\\(?=[^\w\s])|(?<=&)(?:amp|#36);")
 _VERIFIED = frozenset({"V3", "V4", "V5"})
 _WITH_PATCH = frozenset({"fix_ready", "applied", "rejected"})
@@ -117,11 +118,13 @@ def render(view: CommentView) -> str:
     head = [marker(view.pr_number), _state_line(view)]
     why, fix = _why(view), _fix(view, inline=True)
     actions = _actions(view)
-    details = [d for d in (_failing_tests(view), _apply_details(view), _proof(view), _unchecked(view)) if d]
+    proven = [_failing_tests(view), _apply_details(view), _proof(view), _unchecked(view)]
+    details = [d for d in (_whole_explanation(view), *proven) if d]
     body = _body([*head, why, *fix, actions], details, _footer(view))
     for explained in (_EXPLANATION, 400, 200):  # first the patch is folded, then the explanation shortened
         if visible_lines(body) > MAX_VISIBLE_LINES:
             why, fix = _why(view, explained), _fix(view, inline=False)
+            details = [d for d in (_whole_explanation(view, explained), *proven) if d]
             body = _body([*head, why, *fix, actions], details, _footer(view))
     left_out: list[str] = []
     while len(body) > MAX_CHARACTERS and (details or fix):
@@ -176,6 +179,13 @@ def changed_lines(patch: bytes) -> tuple[tuple[str, ...], int, int]:
     return tuple(dict.fromkeys(files)), added, removed
 
 
+def causes(explanation: str) -> list[str]:
+    """The numbered paragraphs of a fix that repairs several things; otherwise the explanation as one."""
+    paragraphs = [p for p in explanation.split("\n\n") if p.strip()]
+    numbered = [p.removeprefix(f"{n}. ") for n, p in enumerate(paragraphs, 1) if p.startswith(f"{n}. ")]
+    return numbered if len(numbered) == len(paragraphs) > 1 else [explanation]
+
+
 # sections
 
 
@@ -203,22 +213,45 @@ def _state_line(view: CommentView) -> str:
     if view.reason:
         parts.append(prose(view.reason, 200))
     if len(view.jobs) > 1:
-        parts.append(f"{len(view.jobs)} jobs, one cause")
+        parts.append(f"{len(view.jobs)} jobs failed alike")
     return " · ".join(parts)
 
 
 def _why(view: CommentView, limit: int = _EXPLANATION) -> str:
     if not view.explanation:
         return ""
-    cause = {True: " This pull request caused it.", False: " The base branch fails in the same way.", None: ""}[view.caused_by_pr]
-    return f"**Why it failed** {prose(view.explanation, limit)}{cause}"
+    parts = causes(view.explanation)
+    if len(parts) == 1:
+        cause = {True: " This pull request caused it.", False: " The base branch fails in the same way.", None: ""}[view.caused_by_pr]
+        return f"**Why it failed** {prose(_shortened(parts[0], limit), limit)}{cause}"
+    cause = {True: ", all brought in by this pull request", False: ", and the base branch fails alike", None: ""}[view.caused_by_pr]
+    rows = [f"{n}. {prose(_shortened(c, limit // 2), limit // 2)}" for n, c in enumerate(parts[:_SHOWN_CAUSES], 1)]
+    return f"**Why it failed** {len(parts)} causes{cause}:\n\n" + "\n".join(rows)
+
+
+def _shortened(text: str, limit: int) -> str:
+    """Whole sentences that fit, so that no code span is torn; a first sentence that is too long itself is cut by whoever shows it."""
+    text = one_line(text, 10_000)
+    if len(text) <= limit:
+        return text
+    ends = [m.start() + 1 for m in re.finditer(r"\. ", text[:limit]) if text[: m.start()].count("`") % 2 == 0]
+    return f"{text[: ends[-1]]} …" if ends else text
+
+
+def _whole_explanation(view: CommentView, limit: int = _EXPLANATION) -> str:
+    parts = causes(view.explanation)
+    allowed = limit if len(parts) == 1 else limit // 2
+    if len(parts) <= _SHOWN_CAUSES and all(len(one_line(p, 10_000)) <= allowed for p in parts):
+        return ""
+    rows = [f"{n}. {prose(p, 2000)}" for n, p in enumerate(parts[:20], 1)] if len(parts) > 1 else [prose(parts[0], 4000)]
+    return _details("The whole explanation", "\n".join(rows))
 
 
 def _fix(view: CommentView, inline: bool) -> list[str]:
     if not view.patch or view.state not in _WITH_PATCH:
         return []
     files, added, removed = changed_lines(view.patch)
-    shown = ", ".join(code(f, 80) for f in files[:2]) + (f" and {len(files) - 2} more" if len(files) > 2 else "")
+    shown = ", ".join(code(f, 80) for f in files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
     count = f"+{added} −{removed}"
     text = view.patch.decode("utf-8", "replace")
     whole = text.count("\n") <= INLINE_DIFF_LINES
@@ -245,7 +278,8 @@ def _failing_tests(view: CommentView) -> str:
         first = (failure.message.strip().splitlines() or [""])[0]
         own = [f for f in failure.frames if not f.path.startswith(("/", "<")) and "site-packages" not in f.path] or failure.frames
         at = f" at {code(f'{own[-1].path}:{own[-1].line}', 120)}" if own else ""
-        said = ": ".join(p for p in (one_line(failure.exception, 80), one_line(first, 200)) if p)
+        kind = "" if first.startswith(failure.exception) else one_line(failure.exception, 80)
+        said = ": ".join(p for p in (kind, one_line(first, 200)) if p)
         rows.append(f"- {code(failure.test_id, 200)}{at}" + (f" · {code(said, 300)}" if said else ""))
     more = len(view.failures) - len(rows)
     rows += [f"- and {more} more"] if more > 0 else []

@@ -111,12 +111,15 @@ class Comment(Event):
 
 @dataclass(frozen=True)
 class Push(Event):
+    """``messages``: of the new commits that GitHub lists, at most 2048."""
+
     ref: str
     before: str
     after: str
     default_branch: str
     deleted: bool
     forced: bool
+    messages: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,7 @@ def _push(payload: Mapping[str, Any], shared: dict[str, Any]) -> Event:
         default_branch=_text_or_none(_object(payload, "repository"), "default_branch") or "",
         deleted=payload.get("deleted") is True,
         forced=payload.get("forced") is True,
+        messages=tuple(_text_or_none(commit, "message") or "" for commit in _objects(payload, "commits")),
     )
 
 
@@ -285,10 +289,14 @@ def _shared(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _repositories(payload: Mapping[str, Any], key: str) -> tuple[tuple[int, str], ...]:
-    listed = payload.get(key) or []
-    if not isinstance(listed, list) or not all(isinstance(r, dict) for r in listed):
-        raise PayloadError(f"{key} is no list of repositories")
-    return tuple((_id(r, "id"), _text(r, "full_name")) for r in listed)
+    return tuple((_id(r, "id"), _text(r, "full_name")) for r in _objects(payload, key))
+
+
+def _objects(parent: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    listed = parent.get(key) or []
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise PayloadError(f"{key} is no list of objects")
+    return listed
 
 
 def _object(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:

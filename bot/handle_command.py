@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Literal
 from sqlalchemy import select
 
 from bot import store
+from bot.bundle import DamagedBundle, read_bundle
 from bot.checkout import fetch
 from bot.commands import Command, Unknown, help_reply, parse, refused_reply, unknown_reply
 from bot.comment import CommentView, marker, render
@@ -24,9 +26,11 @@ from bot.planning import JobSpec
 from bot.policy import PolicyFile, effective_policy, may_commit
 from bot.runs import PullRequest
 from bot.store import Claim
+from bot.telling import proof_reply
 from sandbox import WorkspaceError
 from sandbox.workspace import at_revision
 
+log = logging.getLogger(__name__)
 MAY_PUSH = frozenset({"admin", "write"})
 AGAIN = frozenset({"fix", "retry", "explain", "rerun"})
 ANSWER = "<!-- ledex:v1 answer:{} -->"
@@ -83,8 +87,7 @@ def carry_out(context: Context, claim: Claim, app: App, pull: PullRequest, comma
         return refuse(app, claim, command, "no fix was posted on this pull request")
     if command.name == "proof":
         with step(app, claim, COMMENTING) as github:
-            text = f"Verified {fix.level} on `{fix.head_sha[:12]}`: what was run stands under *Proof* in the comment above."
-            return answer(github, claim, text, "proof")
+            return answer(github, claim, proof_of(context, fix), "proof")
     if command.name == "reject":
         return reject(context, claim, app, fix, command)
     return apply(context, claim, app, pull, fix, command)
@@ -190,6 +193,18 @@ def latest_fix(context: Context, pull: PullRequest) -> FixRow | None:
     chosen = select(FixRow).where(FixRow.repository_id == pull.repository_id, FixRow.pr_number == pull.number)
     with context.database.reading() as session:
         return session.scalar(chosen.order_by(FixRow.id.desc()))
+
+
+def proof_of(context: Context, fix: FixRow) -> str:
+    """The answer to ``/ledex proof``. A bundle that is gone, or was changed since, is not told from."""
+    found = None
+    if fix.proof_path is not None:
+        try:
+            found = read_bundle(context.settings.data_dir / fix.proof_path)
+        except DamagedBundle as error:
+            log.error("the proof of fix %d: %s", fix.id, error)
+    return proof_reply(
+        fix.level, fix.head_sha, fix.proof_path, found.proof if found is not None else None, found.sha256 if found is not None else "")
 
 
 def show(app: App, claim: Claim, fix: FixRow, state: Literal["applied", "rejected"], actor: str, result: str) -> Result:

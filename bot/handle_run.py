@@ -12,28 +12,35 @@ from typing import Any
 from sqlalchemy import select
 
 from bot import store
+from bot.attestation import SigningFailed
 from bot.check_run import CheckRunView, render_check_run
 from bot.checkout import fetch
 from bot.comment import CommentView, marker, render
 from bot.context import Context, Postpone, Result
+from bot.erasure import trees_folder
 from bot.github import Conflict, Forbidden, NotFound, RateLimited, Rejected
 from bot.github.protocol import CHECKING, COMMENTING, READING, App, Button, CheckRun, ReviewComment, Session
 from bot.models import FixRow, RepositorySettingRow, RunRow
 from bot.planning import FAILED
 from bot.policy import EffectivePolicy, PolicyFile, effective_policy, why_not
+from bot.proof import PROOFS, Facts, write_bundle
 from bot.pulls import count_runs, count_runs_since, open_pulls_with_head
+from bot.recording import keep, keep_tree
 from bot.runs import FailedRun, PullRequest
 from bot.store import Claim
 from bot.suggestions import suggestions
-from bot.telling import SILENT, check_view, told, told_without_repair
+from bot.telling import SILENT, check_view, told, told_without_repair, with_replay
 from bot.triage import Triage, after_reproduction, triage
 from inference import InferenceError
 from inference.outcome import Outcome
+from inference.proposer import Proposal
 from inference.repair import RepairRequest, repair_checkout
 from sandbox import SandboxError
 
 log = logging.getLogger(__name__)
 Repair = Callable[[RepairRequest], Outcome]
+REFUSALS = 3
+"""Attempts after which a refusal of GitHub's is believed."""
 PER_HEAD = 3
 """Different failures worked on for one commit."""
 
@@ -51,7 +58,8 @@ class Work:
 
 
 def talking_to_github(handler: Callable[[Context, Claim], Result]) -> Callable[[Context, Claim], Result]:
-    """A limit of GitHub's puts the job back without using up an attempt; a permission that is missing ends it with its reason."""
+    """A limit of GitHub's puts the job back without using up an attempt. A refusal (403, 404, 409, 422) may be a hiccup of theirs too: it
+    is tried again a little later, and ends the job with its reason when it stays."""
 
     @functools.wraps(handler)
     def wrapped(context: Context, claim: Claim) -> Result:
@@ -60,6 +68,8 @@ def talking_to_github(handler: Callable[[Context, Claim], Result]) -> Callable[[
         except RateLimited as error:
             raise Postpone(max(error.retry_at.timestamp() - context.clock(), 1.0), str(error)) from None
         except (Forbidden, NotFound, Conflict, Rejected) as error:
+            if claim.attempt < REFUSALS:
+                raise
             return Result(str(error), "dropped")
 
     return wrapped
@@ -210,6 +220,9 @@ def tell(
             finish_run(context, work, "superseded", "the pull request has moved on", outcome)
             return Result("the pull request has moved on to another commit or was closed", "dropped")
         comment = None
+        proof_path = None
+        if best is not None and outcome is not None:
+            view, proof_path = prove(context, claim, work, view, outcome, best)
         if work.asked or view.state not in SILENT:
             comment = github.upsert_comment(pull.number, marker(pull.number), render(view))
     with step(app, claim, CHECKING) as github:
@@ -218,8 +231,11 @@ def tell(
     if best is not None and work.policy.policy.mode == "suggest" and not pull.is_fork:
         suggest(app, claim, work, view)
     finish_run(context, work, word, view.reason, outcome)
-    if best is not None:
+    if best is not None and outcome is not None:
         assert best.verdict is not None
+        trees = trees_folder(context.settings.data_dir, work.run.installation_id)
+        tree = keep_tree(repository_folder(context, claim), pull, work.policy, trees)
+        base_sha = view.proof.base_sha if view.proof is not None else pull.base_sha
         with context.database.writing() as session:
             earlier = session.scalar(select(FixRow).where(FixRow.run_id == work.run_row))
             row = earlier or FixRow(run_id=work.run_row, posted_at=context.clock())
@@ -228,9 +244,30 @@ def tell(
             row.patch, row.explanation = best.patch.decode("utf-8", "surrogateescape"), best.explanation
             row.level, row.state, row.updated_at = f"V{best.verdict.level}", "posted", context.clock()
             row.comment_id, row.check_run_id = comment.id if comment is not None else None, check
+            row.proof_path = proof_path
             session.add(row)
+            session.flush()
+            keep(session, row, outcome, work.policy, context.clock(), base_sha, work.triaged.failures, tree)
             store.audit(session, "fix_posted", context.clock(), {"level": row.level, "comment": row.comment_id}, claim)
     return Result(f"{word}: {view.state}")
+
+
+def prove(
+    context: Context, claim: Claim, work: Work, view: CommentView, outcome: Outcome, best: Proposal
+) -> tuple[CommentView, str | None]:
+    """Write the proof bundle: the view that says how to run it again, and where the bundle lies below ``data_dir``. A disk that is full or
+    a key that cannot be used costs the bundle, not the fix."""
+    settings = context.settings
+    path = f"{PROOFS}/{work.run_row}.tar.gz"
+    facts = Facts(
+        work.run_row, work.run, work.pull, view.proof.base_sha if view.proof is not None else work.pull.base_sha, outcome, best,
+        work.policy.policy, context.clock(), repository_folder(context, claim), settings.web_url)  # fmt: skip
+    try:
+        code = write_bundle(facts, settings.data_dir / path, settings.proof_key_file)
+    except (OSError, SigningFailed) as error:
+        log.error("the proof of run %d was not written: %s", work.run_row, error)
+        return view, None
+    return with_replay(view, path, has_code=code.bundle is not None), path
 
 
 def post_check_run(github: Session, work: Work, view: CheckRunView) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.context import Context, Handler, Result
 from bot.handle_command import handle_button, handle_command
+from bot.handle_feedback import handle_pull_request, handle_push
 from bot.handle_run import handle_failed_run
 from bot.store import Claim
 
@@ -15,6 +16,8 @@ def default_handlers() -> dict[str, Handler]:
         "failed_run": handle_failed_run,
         "command": handle_command,
         "button": handle_button,
+        "pull_request": handle_pull_request,
+        "push": handle_push,
     }
 
 

@@ -90,6 +90,7 @@ class PullHeadRow(Model):
         Index("ix_pull_heads_repository_id_head_sha", "repository_id", "head_sha"),
     )
     id: Mapped[int] = mapped_column(Identifier, primary_key=True)
+    installation_id: Mapped[int | None] = mapped_column(index=True)
     repository_id: Mapped[int]
     number: Mapped[int]
     head_sha: Mapped[str] = mapped_column(String(64))
@@ -149,6 +150,10 @@ class FixRow(Model):
     check_run_id: Mapped[int | None] = mapped_column(index=True)
     commit_sha: Mapped[str | None] = mapped_column(String(64))
     stacked_pr: Mapped[int | None]
+    landed_sha: Mapped[str | None] = mapped_column(String(64))
+    """The commit that merged the pull request with the fix in it; then the branch it went to, and when: reverts are looked for there."""
+    landed_ref: Mapped[str | None]
+    landed_at: Mapped[float | None]
     proof_path: Mapped[str | None]
     state: Mapped[str] = mapped_column(String(20))
     posted_at: Mapped[float]
@@ -168,6 +173,22 @@ class FeedbackRow(Model):
     at: Mapped[float]
     edit_distance: Mapped[float | None]
     human_patch: Mapped[str | None]
+
+
+class TrajectoryRow(Model):
+    """What is kept of a fix for training: there is a row only where the repository's policy allowed it when the fix was posted."""
+
+    __tablename__ = "trajectories"
+    __table_args__ = (Index("ix_trajectories_installation_id_tree", "installation_id", "tree"),)
+    id: Mapped[int] = mapped_column(Identifier, primary_key=True)
+    fix_id: Mapped[int] = mapped_column(ForeignKey("fixes.id", ondelete="CASCADE"), unique=True)
+    installation_id: Mapped[int]
+    repository_id: Mapped[int] = mapped_column(index=True)
+    body: Mapped[dict[str, Any]]
+    """The format Trajectory v1 without feedback, which has its own table, and without the tree's path."""
+    tree: Mapped[str | None] = mapped_column(String(80))
+    """The archive of the source below ``trees/INSTALLATION``, where the policy allowed that too."""
+    expires_at: Mapped[float] = mapped_column(index=True)
 
 
 class AuditRow(Model):

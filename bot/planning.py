@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.events import CheckRun, CheckSuite, Comment, Event, Installation, InstallationRepositories, PullRequestChange, Push, WorkflowRun
+from bot.feedback import reverted_commits
 
 WEBHOOKS, REPAIR, FEEDBACK = "webhooks", "repair", "feedback"
 QUEUES = (WEBHOOKS, REPAIR, FEEDBACK)
@@ -94,14 +95,15 @@ def plan(event: Event, guid: str, filters: Filters) -> Plan:
                 return Plan(reason="only the head is noted")
             payload = {
                 "action": event.action, "merged": event.merged, "merge_commit_sha": event.merge_commit_sha, "base_ref": event.base_ref,
-                "label": event.label, "is_echo": is_own(event, filters.identity)}  # fmt: skip
+                "label": event.label, "is_echo": is_own(event, filters.identity), **_sender(event)}  # fmt: skip
             key = f"pull_request:{guid}"
             return Plan((_spec(event, "pull_request", key, payload, pr_number=event.number, head_sha=event.head_sha),))
         case Push():
             if event.deleted or not event.ref.startswith("refs/heads/"):
                 return Plan(reason="no commits on a branch")
             payload = {"ref": event.ref, "before": event.before, "after": event.after, "default_branch": event.default_branch,
-                       "forced": event.forced, "is_echo": is_own(event, filters.identity)}  # fmt: skip
+                       "forced": event.forced, "is_echo": is_own(event, filters.identity), "reverts": reverted_commits(event.messages),
+                       **_sender(event)}  # fmt: skip
             return Plan((_spec(event, "push", f"push:{event.repository_id}:{guid}", payload),))
         case InstallationRepositories():
             payload = {"action": event.action, "added": [list(r) for r in event.added], "removed": [list(r) for r in event.removed]}

@@ -22,6 +22,7 @@ from bot.app import create_app
 from bot.context import Context
 from bot.database import migrate, open_database
 from bot.planning import FEEDBACK, QUEUES, REPAIR, WEBHOOKS, Identity
+from bot.pulse import Pulse, unread_queues
 from bot.settings import BotSettings
 from bot.tasks import Extras, Sender, Timer, make_celery, run_job
 
@@ -60,11 +61,12 @@ def running(context: Context, extras: Extras | None = None) -> Iterator[Any]:
         if settings.is_embedded and context.database.is_sqlite:
             stack.enter_context(_alone(context))
         sender = _started(stack, Sender(context, make_celery(settings)))
+        pulse = Pulse(context.clock())
         if settings.is_embedded:
             with context.database.writing() as session:
                 store.start_over(session, context.clock(), is_alone=context.database.is_sqlite)
             _empty_queues(settings)
-            stack.enter_context(_workers(context, sender, QUEUES))
+            stack.enter_context(_workers(context, sender, QUEUES, pulse))
         _started(stack, Timer(context, sender.send, extras))
         yield create_app(context, sender.send)
 
@@ -79,8 +81,9 @@ def work(context: Context, queues: Sequence[str] = QUEUES, extras: Extras | None
     stop = threading.Event()
     with ExitStack() as stack:
         sender = _started(stack, Sender(context, make_celery(settings)))
-        _started(stack, Timer(context, sender.send, extras))
-        stack.enter_context(_workers(context, sender, queues))
+        pulse = Pulse(context.clock())
+        _started(stack, Timer(context, sender.send, extras, lambda: _check_pulse(context, pulse, queues)))
+        stack.enter_context(_workers(context, sender, queues, pulse))
         _on_signal(stop.set)
         stop.wait()
         _on_signal(None)
@@ -121,12 +124,12 @@ def _empty_queues(settings: BotSettings) -> None:
 
 
 @contextmanager
-def _workers(context: Context, sender: Sender, queues: Sequence[str]) -> Iterator[None]:
+def _workers(context: Context, sender: Sender, queues: Sequence[str], pulse: Pulse) -> Iterator[None]:
     """One Celery worker per queue, in threads: a queue full of repairs takes no thread from the commands."""
     from celery.worker import state
 
     state.should_stop = state.should_terminate = None
-    workers = {name: _worker(context, sender, name) for name in queues}
+    workers = {name: _worker(context, sender, name, pulse) for name in queues}
     for name, worker in workers.items():
         threading.Thread(target=_run_worker, args=(name, worker), name=f"worker-{name}", daemon=True).start()
     try:
@@ -149,12 +152,27 @@ def _run_worker(name: str, worker: Any) -> None:
         os._exit(70)
 
 
-def _worker(context: Context, sender: Sender, queue: str) -> Any:
+def _check_pulse(context: Context, pulse: Pulse, queues: Sequence[str]) -> None:
+    """End a worker that has lost its queues: whatever supervises it starts a fresh one, and the job table has forgotten nothing."""
+    with context.database.reading() as session:
+        unread = unread_queues(session, pulse, queues, context.clock(), 4 * context.settings.resend_seconds)
+    if unread:
+        log.critical("no message came from the queues %s although jobs wait; the process ends", ", ".join(unread))
+        logging.shutdown()
+        os._exit(70)
+
+
+def _worker(context: Context, sender: Sender, queue: str, pulse: Pulse) -> Any:
     """A worker with a Celery application of its own: which queues are read is a property of the application."""
     from celery.worker import WorkController
 
     settings = context.settings
-    celery = make_celery(settings, lambda job_id: sender.send(run_job(context, job_id)))
+
+    def run(job_id: int) -> None:
+        with pulse.beating(queue, context.clock()):
+            sender.send(run_job(context, job_id))
+
+    celery = make_celery(settings, run)
     celery.set_default()  # the threads of the pool look the task up in the default application; it is the same for all queues
     concurrency = {WEBHOOKS: settings.webhook_workers, REPAIR: settings.repair_workers, FEEDBACK: settings.feedback_workers}[queue]
     return WorkController(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from bot import store
 from bot.context import Context
+from bot.erasure import enforce_retention
 from bot.github import GitHubError, NotFound
 from bot.github.client import GitHub
 from bot.github.deliveries import redeliver_lost
@@ -16,11 +17,12 @@ from bot.github.tokens import Credentials
 from bot.github.transport import Manners
 from bot.handlers import default_handlers
 from bot.planning import Identity, JobSpec
+from bot.sandbox_service import RemoteRepair
 from bot.serving import open_context, with_handlers
 from bot.settings import BotSettings
 
 log = logging.getLogger(__name__)
-REDELIVERY_SECONDS, MISSED_RUNS_SECONDS = 300.0, 1800.0
+MISSED_RUNS_SECONDS, RETENTION_SECONDS = 1800.0, 3600.0
 LOOK_BACK = timedelta(days=3)
 """GitHub keeps deliveries for so long."""
 
@@ -28,7 +30,8 @@ LOOK_BACK = timedelta(days=3)
 def open_bot(settings: BotSettings) -> Context:
     """Database, client, handlers and identity. Raises BotConfigurationError."""
     github = connect(settings)
-    return with_handlers(open_context(settings), default_handlers(), github=github, identity=identify(settings, github))
+    extra = {"repair": RemoteRepair(settings.sandbox_socket)} if settings.sandbox_socket is not None else {}
+    return with_handlers(open_context(settings), default_handlers(), github=github, identity=identify(settings, github), extra=extra)
 
 
 def connect(settings: BotSettings) -> GitHub | None:
@@ -56,9 +59,12 @@ def identify(settings: BotSettings, github: App | None) -> Identity:
 
 def timers(context: Context) -> dict[str, tuple[float, Callable[[Context], None]]]:
     """What the timer does beside its sweeps."""
+    always: dict[str, tuple[float, Callable[[Context], None]]] = {"retention": (RETENTION_SECONDS, enforce_retention)}
     if context.github is None:
-        return {}
-    return {"redelivery": (REDELIVERY_SECONDS, redeliver), "missed-runs": (MISSED_RUNS_SECONDS, find_missed_runs)}
+        return always
+    return always | {
+        "redelivery": (context.settings.redelivery_seconds, redeliver), "missed-runs": (MISSED_RUNS_SECONDS, find_missed_runs),
+    }  # fmt: skip
 
 
 def redeliver(context: Context) -> None:

@@ -37,6 +37,9 @@ class BotSettings(BaseSettings):
     web_url: str = Field(default="https://github.com", description="Where people read and Git fetches.")
     public_url: str | None = Field(default=None, description="Where GitHub reaches this server; used in links and by `ledex doctor`.")
     data_dir: Path = Field(default=Path("ledex-data"), description="Folder of the database, proof bundles and trajectories.")
+    proof_key_file: Path | None = Field(
+        default=None, description="A file with an Ed25519 private key (PEM): it signs the statement of every proof bundle."
+    )
     database_url: SecretStr | None = Field(
         default=None, description="sqlite:///FILE or postgresql://...; default: ledex.sqlite in data_dir."
     )
@@ -52,6 +55,9 @@ class BotSettings(BaseSettings):
     disabled_repositories: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(), description="owner/name of repositories whose events are recorded but not acted on."
     )
+    sandbox_socket: Path | None = Field(
+        default=None, description="Socket of a `ledex sandbox` that does the repairs without any secret; default: in the worker itself."
+    )
     repair_seconds: float = Field(default=120.0, ge=1, description="From a reproduced failure to its verified patch.")
     setup_seconds: float = Field(default=600.0, ge=1, description="For building a project's environment.")
     repair_jobs: int = Field(default=1, ge=1, le=64, description="Candidate servers side by side in one repair.")
@@ -60,6 +66,9 @@ class BotSettings(BaseSettings):
     feedback_workers: int = Field(default=1, ge=1, le=64, description="Feedback jobs side by side in one worker process.")
     lease_seconds: float = Field(default=60.0, ge=1, description="How long after its worker died a job is taken by another.")
     sweep_seconds: float = Field(default=5.0, gt=0, description="How often jobs whose time has come, and forgotten ones, are looked for.")
+    redelivery_seconds: float = Field(
+        default=300.0, gt=0, description="How often GitHub is asked for deliveries that never arrived; it never repeats them by itself."
+    )
     resend_seconds: float = Field(
         default=120.0, ge=1, description="A job that is queued so long is sent again: the broker may have lost it."
     )

@@ -168,12 +168,19 @@ class Sender:
 
 
 class Timer:
-    """One thread that sweeps every ``sweep_seconds``, and runs ``extras``, each of them in one process at a time."""
+    """One thread that sweeps every ``sweep_seconds`` and asks ``check``, and runs ``extras``, each of them in one process at a time."""
 
-    def __init__(self, context: Context, send: Callable[[Sequence[int]], None], extras: Extras | None = None) -> None:
+    def __init__(
+        self,
+        context: Context,
+        send: Callable[[Sequence[int]], None],
+        extras: Extras | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._context = context
         self._send = send
         self._extras = extras or {}
+        self._check = check
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="timer", daemon=True)
 
@@ -189,6 +196,7 @@ class Timer:
         while True:
             try:
                 self._send(sweep(self._context))
+                self._check()
                 for name, (seconds, function) in self._extras.items():
                     if _take_turn(self._context, name, seconds):
                         function(self._context)

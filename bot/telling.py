@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from bot.check_run import CheckRunView
-from bot.comment import CommentView, ProofFacts, State
+from bot.comment import CommentView, ProofFacts, State, causes, changed_lines
+from bot.markdown import code, fence
 from bot.policy import EffectivePolicy, RepositoryPolicy, may_commit
 from bot.runs import Annotation, FailedRun, PullRequest
 from bot.triage import Triage
@@ -14,6 +18,7 @@ from inference.proposer import Proposal
 
 SILENT = frozenset({"infra", "not_reproduced", "explained"})
 """States of which nobody is notified unless they asked: the check run says them."""
+_PLACE = re.compile(r"\bAt (\S{1,300}):(\d{1,6}),")
 _STATE: dict[str, State] = {
     "fixed": "fix_ready", "unfixed": "explained", "flaky": "flaky", "pre_existing": "pre_existing", "passing": "not_reproduced",
     "broken": "not_reproduced"}  # fmt: skip
@@ -42,7 +47,8 @@ def told(pull: PullRequest, run: FailedRun, triaged: Triage, outcome: Outcome, p
     ready = state == "fix_ready"
     view = CommentView(
         pull.number, "explained" if ready else state, head_sha=pull.head_sha, reason="" if ready else _reason(outcome), failing=failing,
-        failures=failures, jobs=triaged.jobs, run_url=run.url, commands=_commands(state, policy, pull))  # fmt: skip
+        failures=failures, jobs=triaged.jobs, run_url=run.url, commands=_commands(state, policy, pull),
+        caused_by_pr=True if reproduction is not None and reproduction.passes_on_base else None)  # fmt: skip
     if ready and best is not None and best.verdict is not None:
         if policy.mode == "explain":
             return replace(view, explanation=best.explanation, reason="the policy asks for explanations only", commands=("fix",))
@@ -59,23 +65,66 @@ def told(pull: PullRequest, run: FailedRun, triaged: Triage, outcome: Outcome, p
 def proof_facts(pull: PullRequest, outcome: Outcome, proposal: Proposal, base_sha: str) -> ProofFacts:
     verdict = proposal.verdict
     assert verdict is not None
-    environment = f"Python {outcome.python}" if outcome.python else ""
+    around = outcome.surroundings
+    named = (("Python", around.python), ("pytest", around.pytest), ("lock", around.environment[:12]), ("isolation", around.isolation))
+    environment = ", ".join(f"{name} {value}" for name, value in named if value)
     return ProofFacts(
         base_sha, pull.head_sha, environment, (outcome.test_command,) if outcome.test_command else (), verdict.before, verdict.after,
         verdict.repeats, verdict.checks)  # fmt: skip
 
 
+def replay_command(path: str, has_code: bool) -> str:
+    """The line that runs a bundle again, from the folder that it was copied to."""
+    return f"ledex replay {path.rpartition('/')[2]}" + ("" if has_code else " --repository .")
+
+
+def with_replay(view: CommentView, path: str, has_code: bool) -> CommentView:
+    """The view with the line that runs its proof again."""
+    return replace(view, proof=replace(view.proof, replay=replay_command(path, has_code))) if view.proof is not None else view
+
+
+def proof_reply(level: str, head_sha: str, path: str | None, proof: Mapping[str, Any] | None, sha256: str) -> str:
+    """The answer to ``/ledex proof``: what the bundle says, or that there is none. The bundle is our own, yet holds texts from outside."""
+    claim = f"Verified {level} on {code(head_sha[:12])}"
+    if path is None or proof is None:
+        return f"{claim}. Its proof bundle is not kept any more; what was run stands under *Proof* in the comment above."
+    counts, versions = proof["verdict"]["counts"], proof["versions"]
+    before, after = counts["before"], counts["after"]
+    around = ", ".join(f"{n} {v}" for n, v in (("Python", versions["python"]), ("pytest", versions["pytest"])) if v)
+    rows = [
+        f"- patch {code(proof['patch']['sha256'], 64)} by {code(proof['patch']['origin'], 40)}, base {code(proof['base_sha'][:12])}",
+        f"- tests: {before['failed']} failed of {before['total']} before, {after['failed']} of {after['total']} after; "
+        f"{proof['repeats']} repeats",
+        f"- command {code(proof['commands']['test'], 200)}" + (f" under {code(around, 80)}" if around else ""),
+        f"- bundle {code(path, 80)} in the server's data folder, SHA-256 {code(sha256, 64)}",
+    ]
+    line = fence(replay_command(path, bool(proof["code"]["included"])), "sh")
+    return "\n".join([f"{claim}.", "", *rows, "", "Run it again:", "", line])
+
+
 def check_view(comment: CommentView | None, policy: EffectivePolicy, reason: str = "", best: Proposal | None = None) -> CheckRunView:
-    causes: tuple[Annotation, ...] = ()
-    if best is not None and best.path and best.line:
-        causes = (Annotation(best.path, best.line, best.line, "warning", best.explanation, "Root cause"),)
-    return CheckRunView(comment, policy, reason, causes)
+    return CheckRunView(comment, policy, reason, causes_of(best) if best is not None else ())
+
+
+def causes_of(best: Proposal) -> tuple[Annotation, ...]:
+    """One annotation for each cause that the explanation places in a file of the patch; otherwise one where the proposal says."""
+    files, _, _ = changed_lines(best.patch)
+    found = []
+    for paragraph in causes(best.explanation):
+        place = _PLACE.search(paragraph)
+        if place is not None and place.group(1) in files:
+            line = int(place.group(2))
+            found.append(Annotation(place.group(1), line, line, "warning", paragraph, "Root cause"))
+    if not found and best.path and best.line:
+        found = [Annotation(best.path, best.line, best.line, "warning", best.explanation, "Root cause")]
+    return tuple(found)
 
 
 def _reason(outcome: Outcome) -> str:
     """One sentence on why there is no fix."""
     if outcome.status == "passing":
-        return f"the failing tests pass here, under Python {outcome.python}" if outcome.python else "the failing tests pass here"
+        version = outcome.surroundings.python
+        return f"the failing tests pass here, under Python {version}" if version else "the failing tests pass here"
     return outcome.reason
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.panel import Panel
@@ -13,9 +14,11 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from bot.markdown import one_line
 from inference.proposer import Progress as News
 from inference.proposer import Proposal, Report
 from inference.repair import Outcome
+from sandbox.verification import Verdict
 
 if TYPE_CHECKING:
     from sandbox.doctor import Finding
@@ -92,13 +95,27 @@ def _show_proposal(proposal: Proposal, console: Console) -> None:
     else:
         console.print("\n" + proposal.explanation + "\n", markup=False, soft_wrap=True)
         _write_through(console, proposal.patch)
-    if proposal.verdict is None:
-        return
+    if proposal.verdict is not None:
+        _show_checks(proposal.verdict, console)
+
+
+def _show_checks(verdict: Verdict, console: Console) -> None:
     rows = []
-    for check in proposal.verdict.checks:
+    for check in verdict.checks:
         sign = {"passed": "[green]ok[/]", "failed": "[red]no[/]", "no_opinion": "[yellow]--[/]"}[check.status]
         rows.append(Text.from_markup(f"  V{check.level} {sign} ").append(check.detail))
     console.print(Group(*rows), soft_wrap=True)
+
+
+def show_replay(proof: Mapping[str, Any], holds: bool, reason: str, verdict: Verdict | None, console: Console) -> None:
+    """Print whether a proof still holds. A bundle may come from anybody: nothing of it steers the terminal."""
+    colour, word = ("green", "Still holds") if holds else ("red", "Does not hold")
+    console.print(Text(word, style=f"bold {colour}").append(f"  ·  {one_line(reason, 600)}"), soft_wrap=True)
+    subject = f"  {proof['repository']}#{proof['pull_request']}, patch {proof['patch']['sha256'][:12]} on {proof['head_sha'][:12]}"
+    console.print(f"{subject}, recorded {proof['verdict']['level']}", markup=False, soft_wrap=True)
+    if verdict is not None:
+        shown = tuple(replace(check, detail=one_line(check.detail, 600)) for check in verdict.checks)
+        _show_checks(replace(verdict, checks=shown), console)
 
 
 def _write_through(console: Console, patch: bytes) -> None:

@@ -6,10 +6,12 @@ import os
 import platform
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from inference.localization import Suspect
 from inference.proposer import Proposal, Search
+from sandbox.environment import Environment
 from sandbox.reproduction import Reproduction
 from sandbox.testing import Bench
 
@@ -97,14 +99,18 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
 
 def surroundings_of(bench: Bench) -> Surroundings:
     environment = bench.environment
-    found = [
-        path.name.removeprefix("pytest-").removesuffix(".dist-info")
-        for mount in environment.mounts
-        for pattern in ("lib/python*/site-packages/pytest-[0-9]*.dist-info", "pytest-[0-9]*.dist-info")
-        for path in sorted(mount.source.glob(pattern))
-    ]
     version = ".".join(map(str, environment.version))
-    return Surroundings(version, found[0] if found else "", environment.key, bench.runner.name)
+    return Surroundings(version, _pytest_version(environment), environment.key, bench.runner.name)
+
+
+def _pytest_version(environment: Environment) -> str:
+    """Of the interpreter's own prefix before the overlay: an interpreter below it may hold another pytest, which nobody sees."""
+    prefix = PurePosixPath(environment.python).parent.parent
+    own = [m.source / prefix.relative_to(m.target) for m in environment.mounts if prefix.is_relative_to(m.target)]
+    overlays = [m.source for m in environment.mounts if m.target == environment.overlay]
+    places = [*(folder / f"lib/python{'.'.join(map(str, environment.version))}/site-packages" for folder in own), *overlays]
+    found = [path.name for place in places for path in sorted(place.glob("pytest-[0-9]*.dist-info"))]
+    return found[0].removeprefix("pytest-").removesuffix(".dist-info") if found else ""
 
 
 def ledexbot_version() -> str:

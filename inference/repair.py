@@ -183,7 +183,7 @@ def _proposers(request: RepairRequest) -> list[Proposer]:
 def open_bench(
     request: RepairRequest, runner: Runner, settings: SandboxSettings, head: Workspace, report: Report
 ) -> tuple[Bench, tuple[str, ...]]:
-    """What runs the request's tests, with notes for people. Raises EnvironmentFailed, and WorkspaceError for a command that cannot be read."""
+    """What runs the request's tests, and notes for people. Raises EnvironmentFailed; WorkspaceError for a command that cannot be read."""
     policy = request.policy
     if policy.environment.image or policy.environment.services:
         needs = policy.environment.image or ", ".join(policy.environment.services)

@@ -27,7 +27,7 @@ class TrajectoryError(InferenceError):
 
 @dataclass(frozen=True)
 class RecordedFailure:
-    """One failing test; ``frames`` are (path, line, function), innermost last."""
+    """One failing test; ``frames`` are (path, line, function), outermost first."""
 
     test: str
     exception: str
@@ -138,7 +138,8 @@ class Trajectory:
 
 def trajectory_json(trajectory: Trajectory) -> dict[str, Any]:
     """The JSON object of one line. What was read with a higher minor version keeps it, since the fields that it brought are kept too."""
-    body = {"format" if key == "version" else key: value for key, value in _plain(trajectory).items()}
+    body: dict[str, Any] = _plain(trajectory)
+    body["format"] = body.pop("version")
     return {key: body.pop(key) for key in ("format", "id", "consent", "problem", "rounds", "chosen", "feedback")} | body
 
 
@@ -161,7 +162,7 @@ def parse_trajectory(data: object, where: str = "the object") -> Trajectory:
     environment = problem.object("environment")
     return Trajectory(
         id=top.text("id"),
-        consent=top.mapping_or_none("consent"),
+        consent=top.get("consent", dict),
         problem=RecordedProblem(
             repository=problem.text("repository"), base_sha=problem.text_or_none("base_sha"), head_sha=problem.text("head_sha"),
             tree=_inside(problem.text_or_none("tree"), where),
@@ -170,7 +171,7 @@ def parse_trajectory(data: object, where: str = "the object") -> Trajectory:
             task=problem.text_or_none("task"), extra=problem.rest(),
         ),
         rounds=tuple(map(_round, top.objects("rounds"))),
-        chosen=top.number_or_none("chosen", int),
+        chosen=top.get("chosen", int),
         feedback=tuple(map(_feedback, top.objects("feedback"))),
         version=version,
         extra=top.rest(),
@@ -189,31 +190,27 @@ def _failure(data: _Object) -> RecordedFailure:
 
 
 def _round(data: _Object) -> Round:
-    sampler = data.object_or_none("sampler")
     return Round(
-        origin=data.text("origin"), patch=data.text("patch"), verdict=data.mapping_or_none("verdict"),
+        origin=data.text("origin"), patch=data.text("patch"), verdict=data.get("verdict", dict),
         prompt_version=data.text_or_none("prompt_version"),
         messages=tuple(Message(m.text("role"), m.text("content"), m.rest()) for m in data.objects("messages")),
         completion=data.text_or_none("completion"), explanation_span=data.span("explanation_span"),
         refinement_span=data.span("refinement_span"), prompt_token_ids=data.list_or_none("prompt_token_ids", int),
         token_ids=data.list_or_none("token_ids", int), logprobs=data.list_or_none("logprobs", float),
-        sampler=_sampling(sampler) if sampler is not None else None, extra=data.rest(),
+        sampler=_sampling(data.object("sampler")) if data.get("sampler", dict) is not None else None, extra=data.rest(),
     )  # fmt: skip
 
 
 def _sampling(data: _Object) -> Sampling:
     return Sampling(
-        data.text("model"), data.text_or_none("adapter"), data.text_or_none("adapter_hash"), data.number_or_none("temperature", float),
-        data.number_or_none("seed", int), data.rest())  # fmt: skip
+        data.text("model"), data.text_or_none("adapter"), data.text_or_none("adapter_hash"), data.get("temperature", float),
+        data.get("seed", int), data.rest())  # fmt: skip
 
 
 def _feedback(data: _Object) -> Feedback:
-    at = data.number_or_none("at", float)
-    if at is None:
-        raise TrajectoryError(f"{data.where}.at is missing")
     return Feedback(
-        data.text("kind"), at, data.text_or_none("reason"), data.text_or_none("actor_hash"), data.number_or_none("edit_distance", float),
-        data.text_or_none("human_patch"), data.rest())  # fmt: skip
+        data.text("kind"), data.need("at", float), data.text_or_none("reason"), data.text_or_none("actor_hash"),
+        data.get("edit_distance", float), data.text_or_none("human_patch"), data.rest())  # fmt: skip
 
 
 def _inside(path: str | None, where: str) -> str | None:
@@ -236,41 +233,35 @@ class _Object:
     def rest(self) -> dict[str, Any]:
         return {key: value for key, value in self._data.items() if key not in self._asked}
 
-    def _get(self, key: str, kind: type[Any]) -> Any:
+    def get(self, key: str, kind: type[Any]) -> Any:
+        """A value of this type, or None."""
         self._asked.add(key)
         value = self._data.get(key)
         if value is not None and not _is(value, kind):
             raise TrajectoryError(f"{self.where}.{key} is of the wrong type")
         return value
 
-    def text(self, key: str) -> str:
-        value: str | None = self._get(key, str)
+    def need(self, key: str, kind: type[Any]) -> Any:
+        value = self.get(key, kind)
         if value is None:
             raise TrajectoryError(f"{self.where}.{key} is missing")
         return value
 
+    def text(self, key: str) -> str:
+        return str(self.need(key, str))
+
     def text_or_none(self, key: str) -> str | None:
-        value: str | None = self._get(key, str)
-        return value
-
-    def number_or_none(self, key: str, kind: type[int] | type[float]) -> Any:
-        return self._get(key, kind)
-
-    def mapping_or_none(self, key: str) -> Mapping[str, Any] | None:
-        value: dict[str, Any] | None = self._get(key, dict)
+        value: str | None = self.get(key, str)
         return value
 
     def object(self, key: str) -> _Object:
-        return _Object(self._get(key, dict), f"{self.where}.{key}")
-
-    def object_or_none(self, key: str) -> _Object | None:
-        return self.object(key) if self._get(key, dict) is not None else None
+        return _Object(self.get(key, dict), f"{self.where}.{key}")
 
     def objects(self, key: str) -> list[_Object]:
-        return [_Object(one, f"{self.where}.{key}[{n}]") for n, one in enumerate(self._get(key, list) or ())]
+        return [_Object(one, f"{self.where}.{key}[{n}]") for n, one in enumerate(self.get(key, list) or ())]
 
     def list_or_none(self, key: str, kind: type[Any]) -> tuple[Any, ...] | None:
-        value = self._get(key, list)
+        value = self.get(key, list)
         if value is not None and not all(_is(one, kind) for one in value):
             raise TrajectoryError(f"{self.where}.{key} holds something of the wrong type")
         return tuple(value) if value is not None else None
@@ -291,7 +282,7 @@ def _is(value: object, kind: type[Any]) -> bool:
 def write_trajectories(trajectories: Iterable[Trajectory]) -> Iterator[str]:
     """The lines, each with its line end; ASCII, so that bytes which are no UTF-8 survive in patches."""
     for one in trajectories:
-        yield json.dumps(trajectory_json(one), separators=(",", ":")) + "\n"
+        yield json.dumps(trajectory_json(one), separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def read_trajectories(file: Path) -> Iterator[Trajectory]:

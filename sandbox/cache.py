@@ -151,6 +151,15 @@ class EnvironmentCache:
             total, deleted = total - size, deleted + 1
         return deleted
 
+    def forget(self, repository: str) -> int:
+        """Delete every environment and download of a repository, those in use too. Returns how many environments there were."""
+        places = [self.folder / kind / _hashed(repository) for kind in ("entries", "downloads")]
+        found = sum(1 for _ in places[0].glob("*/*/" + ENTRY))
+        for place in places:
+            if place.exists():
+                self.delete(place)
+        return found
+
     def delete(self, folder: Path) -> None:
         """Take a folder out of its place at once, then delete it; a build may have made it too deep for recursion in Python."""
         grave = Path(tempfile.mkdtemp(dir=self.folder / "deleting"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sandbox.frameworks.records import Coverage
-from sandbox.report import Failure
+from sandbox.report import Failure, TestReport
 from sandbox.testing import WHOLE_COMMAND, Bench, TestRun, run_tests
 from sandbox.workspace import Workspace
 
@@ -31,6 +31,10 @@ class Reproduction:
     suite_seconds: float = 0.0
     seconds: float = 0.0
     output: str = ""
+    report: TestReport | None = field(default=None, compare=False, repr=False)
+    """The first whole run, test by test."""
+    passes_on_base: bool = False
+    """Whether every failing test was seen to pass on the base."""
 
 
 def reproduce(bench: Bench, head: Workspace, base: Workspace | None = None, report: Callable[[str], None] | None = None) -> Reproduction:
@@ -42,7 +46,7 @@ def reproduce(bench: Bench, head: Workspace, base: Workspace | None = None, repo
         output = (run.execution.stdout[-4000:] + run.execution.stderr[-4000:]).decode("utf-8", "replace")
         return Reproduction(
             status, reason, expected=run.collected or (), suite_seconds=first.execution.seconds, seconds=time.monotonic() - started,
-            output=output, **more)  # type: ignore[arg-type]  # fmt: skip
+            output=output, report=run.report, **more)  # type: ignore[arg-type]  # fmt: skip
 
     say("running the tests")
     first = run_tests(bench, head)
@@ -66,6 +70,7 @@ def reproduce(bench: Bench, head: Workspace, base: Workspace | None = None, repo
     if not failing:
         return answer("flaky", f"{flaky[0]} fails in one run and passes in another", first, flaky=flaky, passing=passing,
                       failures=first.report.failures)  # fmt: skip
+    passes_on_base = False
     if base is not None:
         say("running the tests on the base")
         before = run_tests(bench, base)
@@ -74,8 +79,11 @@ def reproduce(bench: Bench, head: Workspace, base: Workspace | None = None, repo
             reason = f"{failing[0]} fails on the base too" + (f", as do {len(failing) - 1} more" if len(failing) > 1 else "")
             return answer("pre_existing", reason, first, failures=failures, failing=failing, passing=passing, flaky=flaky)
         failing = tuple(t for t in failing if t not in old)
+        passes_on_base = before.report.complete and set(failing) <= set(before.report.passed)
     count = f"{len(failing)} of {len(first.report.outcomes)} tests fail"
-    return answer("failing", count, first, failures=failures, failing=failing, passing=passing, flaky=flaky, coverage=second.coverage)
+    return answer(
+        "failing", count, first, failures=failures, failing=failing, passing=passing, flaky=flaky, coverage=second.coverage,
+        passes_on_base=passes_on_base)  # fmt: skip
 
 
 def unusable(run: TestRun) -> str | None:

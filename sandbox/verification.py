@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ from sandbox import WorkspaceError
 from sandbox.limits import Limits
 from sandbox.mutants import mutated_files
 from sandbox.refusal import Change, Scope, literals_of, refusal, special_cased
+from sandbox.report import TestReport
 from sandbox.reproduction import Reproduction, unusable
 from sandbox.testing import Bench, TestRun, run_tests
 from sandbox.workspace import Workspace
@@ -46,7 +47,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``level`` is the highest rung reached, -1 when V0 refused. ``refused_by`` is the check that failed, None for an accepted patch."""
+    """``level`` is the highest rung reached, -1 when V0 refused. ``refused_by`` is the check that failed, None for an accepted patch.
+    ``report`` and ``output`` are of the whole run of the patched tree, where there was one."""
 
     level: int
     refused_by: str | None
@@ -55,6 +57,8 @@ class Verdict:
     before: Counts
     after: Counts | None
     seconds: float
+    report: TestReport | None = field(default=None, compare=False, repr=False)
+    output: str = field(default="", compare=False, repr=False)
 
     @property
     def accepted(self) -> bool:
@@ -131,7 +135,10 @@ def verify(
     outcomes = len(reproduction.expected)
     before = Counts(len(reproduction.passing), len(reproduction.failing), outcomes)
     counts = Counts(len(after.report.passed), len(after.report.failed), len(after.report.outcomes)) if after is not None else None
-    return Verdict(level, failed.name if failed else None, tuple(ladder.checks), repeats, before, counts, time.monotonic() - started)
+    output = (after.execution.stdout[-4000:] + after.execution.stderr[-4000:]).decode("utf-8", "replace") if after is not None else ""
+    return Verdict(
+        level, failed.name if failed else None, tuple(ladder.checks), repeats, before, counts, time.monotonic() - started,
+        after.report if after is not None else None, output)  # fmt: skip
 
 
 def _test_files(expected: Sequence[str]) -> frozenset[str]:

@@ -61,7 +61,8 @@ def stage(folder: Path, extra: Mapping[str, Any] | None = None, **settings: Any)
             api_url=emulator.at.api, web_url=emulator.at.web, data_dir=folder / "bot", public_url=url, sweep_seconds=0.5,
             **settings)  # fmt: skip
         chosen.data_dir.mkdir(parents=True, exist_ok=True)
-        context = replace(open_bot(chosen), extra=dict(extra or {}))
+        bot = open_bot(chosen)
+        context = replace(bot, extra={**bot.extra, **(extra or {})})
         stack.callback(context.database.engine.dispose)
         application = stack.enter_context(running(context, timers(context)))
         web = uvicorn.Server(uvicorn.Config(application, log_config=None, access_log=False, lifespan="on"))

@@ -17,8 +17,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from bot import BotError
 
-class GitHubError(Exception):
+
+class GitHubError(BotError):
     """``reason`` is a short word fit for a metric."""
 
     reason = "github"

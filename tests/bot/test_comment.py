@@ -206,3 +206,12 @@ def test_the_place_of_a_failure_is_the_repositorys_own_code() -> None:
 def test_a_program_does_not_call_itself_a_model() -> None:
     assert "by a program, without an AI model" in render(replace(fix_ready(), model=""))
     assert "by an AI model (`ledex-7b@2026-03`)" in render(fix_ready())
+
+
+def test_several_causes_are_a_list_of_whole_sentences_with_the_rest_folded() -> None:
+    long = "`a` fails with `b`. " + "The value is wrong here, there and everywhere. " * 10 + "`x` gives `1`."
+    body = render(replace(fix_ready(), explanation=f"1. {long}\n\n2. short cause."))
+    assert "**Why it failed** 2 causes, all brought in by this pull request:\n\n1. `a` fails with `b`. The" in body
+    assert "everywhere. …\n2. short cause.\n" in body
+    assert "<details><summary>The whole explanation</summary>" in body
+    assert visible_lines(body) <= MAX_VISIBLE_LINES

@@ -119,7 +119,7 @@ def test_six_jobs_that_fail_alike_are_one_repair_and_one_comment(case: Case) -> 
     case.fail(pull, *[LOG] * 6)
     [comment] = case.comments(pull)
     assert "**Fix ready** · verified V4" in comment.body
-    assert "6 jobs, one cause" in comment.body
+    assert "6 jobs failed alike" in comment.body
     assert len(case.repair.asked) == 1
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -237,15 +237,23 @@ def test_a_killed_web_process_and_a_restarted_redis_lose_no_job(deployed: Bot, r
 
 
 def test_a_worker_goes_on_after_redis_was_restarted(deployed: Bot, redis_server: services.Service) -> None:
+    """A worker whose consumer does not come back ends itself, and is started again by whatever supervises it: here, the test."""
+    deployed = replace(deployed, settings={**deployed.settings, "resend_seconds": "2"})
     deployed.start()
     until(deployed.is_up)
-    deployed.start("worker")
+    workers = [deployed.start("worker")]
     deployed.post(1)
     until(lambda: deployed.all_done(1))
     redis_server.kill()
     assert deployed.post(2) == 202, "without Redis a delivery is still recorded"
     redis_server.start()
-    until(lambda: deployed.all_done(2))
+
+    def supervised() -> bool:
+        if workers[-1].poll() is not None:
+            workers.append(deployed.start("worker"))
+        return deployed.all_done(2)
+
+    until(supervised, 90.0)
 
 
 def test_a_stopped_worker_ends_with_0(deployed: Bot) -> None:

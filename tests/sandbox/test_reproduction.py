@@ -76,7 +76,8 @@ def test_a_failure_of_the_base_is_pre_existing(repository: Repository) -> None:
 def test_a_failure_that_the_base_does_not_have_is_this_changes(repository: Repository) -> None:
     base = repository.files({**FAILING, "code_.py": "def f(x):\n    return 2 if x == 1 else x\n"}).commit().workspace()
     head = repository.files(FAILING).commit().workspace()
-    assert reproduce(repository.bench(head), head, base).status == "failing"
+    result = reproduce(repository.bench(head), head, base)
+    assert (result.status, result.passes_on_base) == ("failing", True)
 
 
 @pytest.mark.parametrize(

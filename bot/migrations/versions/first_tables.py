@@ -90,6 +90,7 @@ def upgrade() -> None:
     op.create_table(
         "pull_heads",
         sa.Column("id", IDENTIFIER, nullable=False),
+        sa.Column("installation_id", sa.BigInteger(), nullable=True),
         sa.Column("repository_id", sa.BigInteger(), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("head_sha", sa.String(length=64), nullable=False),
@@ -101,6 +102,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_pull_heads"),
         sa.UniqueConstraint("repository_id", "number", name="uq_pull_heads_repository_id_number"),
     )
+    op.create_index("ix_pull_heads_installation_id", "pull_heads", ["installation_id"], unique=False)
     op.create_index("ix_pull_heads_repository_id_head_sha", "pull_heads", ["repository_id", "head_sha"], unique=False)
     op.create_table(
         "repository_settings",
@@ -156,6 +158,9 @@ def upgrade() -> None:
         sa.Column("check_run_id", sa.BigInteger(), nullable=True),
         sa.Column("commit_sha", sa.String(length=64), nullable=True),
         sa.Column("stacked_pr", sa.BigInteger(), nullable=True),
+        sa.Column("landed_sha", sa.String(length=64), nullable=True),
+        sa.Column("landed_ref", sa.Text(), nullable=True),
+        sa.Column("landed_at", sa.Double(), nullable=True),
         sa.Column("proof_path", sa.Text(), nullable=True),
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("posted_at", sa.Double(), nullable=False),
@@ -181,9 +186,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_feedback"),
     )
     op.create_index("ix_feedback_fix_id", "feedback", ["fix_id"], unique=False)
+    op.create_table(
+        "trajectories",
+        sa.Column("id", IDENTIFIER, nullable=False),
+        sa.Column("fix_id", IDENTIFIER, nullable=False),
+        sa.Column("installation_id", sa.BigInteger(), nullable=False),
+        sa.Column("repository_id", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.JSON(), nullable=False),
+        sa.Column("tree", sa.String(length=80), nullable=True),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["fix_id"], ["fixes.id"], name="fk_trajectories_fix_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name="pk_trajectories"),
+        sa.UniqueConstraint("fix_id", name="uq_trajectories_fix_id"),
+    )
+    op.create_index("ix_trajectories_expires_at", "trajectories", ["expires_at"], unique=False)
+    op.create_index("ix_trajectories_installation_id_tree", "trajectories", ["installation_id", "tree"], unique=False)
+    op.create_index("ix_trajectories_repository_id", "trajectories", ["repository_id"], unique=False)
 
 
 def downgrade() -> None:
+    op.drop_table("trajectories")
     op.drop_table("feedback")
     op.drop_table("fixes")
     op.drop_table("runs")
