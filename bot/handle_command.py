@@ -151,7 +151,7 @@ def apply(context: Context, claim: Claim, app: App, pull: PullRequest, fix: FixR
             return refuse(app, claim, command, "the branch is a fork's or protected (scope.protected_branches)")
         commits = fetch(github.git_access(), repository_folder(context, claim), pull.number, pull.head_sha, pull.base_sha)
     try:
-        files = changed_files(commits.path, pull.head_sha, fix.patch.encode("utf-8", "surrogateescape"))
+        files = changed_files(commits.path, pull.head_sha, fix.patch)
     except WorkspaceError as error:
         return refuse(app, claim, command, f"the patch does not apply ({error})")
     said = CommitText("Repair the failing tests", fix.explanation, str(fix.run_id), co_author(claim))
@@ -211,7 +211,7 @@ def show(app: App, claim: Claim, fix: FixRow, state: Literal["applied", "rejecte
     """The sticky comment as it stands after somebody decided."""
     view = CommentView(
         fix.pr_number, state, head_sha=fix.head_sha, level=fix.level, explanation=fix.explanation, actor=actor, result=result,
-        patch=fix.patch.encode("utf-8", "surrogateescape"))  # fmt: skip
+        patch=fix.patch)  # fmt: skip
     with step(app, claim, COMMENTING) as github:
         github.upsert_comment(fix.pr_number, marker(fix.pr_number), render(view))
     return Result(state)

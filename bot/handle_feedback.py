@@ -85,7 +85,7 @@ def handle_push(context: Context, claim: Claim) -> Result:
             if is_among(fix.landed_sha, payload["reverts"]) or is_among(fix.commit_sha, payload["reverts"]):
                 fates[fix.id] = Fate("reverted", "commit")
             else:
-                hunks = patch_hunks(fix.patch)
+                hunks = patch_hunks(fix.patch.decode("utf-8", "surrogateescape"))
                 paths = _paths(hunks)
                 if is_restored(hunks, files.at(fix.head_sha, paths), files.at(payload["after"], paths)):
                     fates[fix.id] = Fate("reverted", "lines")
@@ -106,7 +106,7 @@ def _merged(context: Context, claim: Claim, fixes: Sequence[FixRow]) -> Result:
             if fix.head_sha == head:
                 fates[fix.id] = Fate("ignored")  # nobody touched anything since it was posted
                 continue
-            hunks = patch_hunks(fix.patch)
+            hunks = patch_hunks(fix.patch.decode("utf-8", "surrogateescape"))
             kinds = {PurePosixPath(hunk.path).suffix for hunk in hunks}
             like = [path for path in dict.fromkeys(changed) if PurePosixPath(path).suffix in kinds][:MOST_FILES]
             paths = list(dict.fromkeys([*_paths(hunks), *like]))
@@ -129,7 +129,7 @@ def _pushed(context: Context, claim: Claim, fixes: Sequence[FixRow]) -> Result:
             return Result("whoever pushed may not judge")
         files = Files(github)
         for fix in waiting:
-            hunks = patch_hunks(fix.patch)
+            hunks = patch_hunks(fix.patch.decode("utf-8", "surrogateescape"))
             paths = _paths(hunks)
             found = regions(hunks, files.at(fix.head_sha, paths), files.at(claim.head_sha, paths))
             if found and all(r.now == r.posted for r in found):

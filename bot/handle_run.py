@@ -241,7 +241,7 @@ def tell(
             row = earlier or FixRow(run_id=work.run_row, posted_at=context.clock())
             row.repository_id, row.repository, row.installation_id = pull.repository_id, pull.repository, work.run.installation_id
             row.pr_number, row.head_sha = pull.number, pull.head_sha
-            row.patch, row.explanation = best.patch.decode("utf-8", "surrogateescape"), best.explanation
+            row.patch, row.explanation = best.patch, best.explanation
             row.level, row.state, row.updated_at = f"V{best.verdict.level}", "posted", context.clock()
             row.comment_id, row.check_run_id = comment.id if comment is not None else None, check
             row.proof_path = proof_path

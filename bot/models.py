@@ -143,7 +143,7 @@ class FixRow(Model):
     installation_id: Mapped[int]
     pr_number: Mapped[int]
     head_sha: Mapped[str] = mapped_column(String(64))
-    patch: Mapped[str]
+    patch: Mapped[bytes]
     explanation: Mapped[str]
     level: Mapped[str] = mapped_column(String(4))
     comment_id: Mapped[int | None]

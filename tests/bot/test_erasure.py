@@ -156,7 +156,7 @@ def fill(database: Database, installation: int, explanation: str = "") -> None:
     with database.writing() as session:
         session.add(InstallationRow(id=installation, account="a", account_id=1, state="active", updated_at=0.0))
         fix = FixRow(
-            repository_id=installation * 10, repository="a/b", installation_id=installation, pr_number=1, head_sha="c", patch="",
+            repository_id=installation * 10, repository="a/b", installation_id=installation, pr_number=1, head_sha="c", patch=b"",
             explanation=explanation, level="V4", state="posted", posted_at=5.0, updated_at=5.0)  # fmt: skip
         session.add(fix)
         session.flush()

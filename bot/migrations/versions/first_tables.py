@@ -151,7 +151,7 @@ def upgrade() -> None:
         sa.Column("installation_id", sa.BigInteger(), nullable=False),
         sa.Column("pr_number", sa.BigInteger(), nullable=False),
         sa.Column("head_sha", sa.String(length=64), nullable=False),
-        sa.Column("patch", sa.Text(), nullable=False),
+        sa.Column("patch", sa.LargeBinary(), nullable=False),
         sa.Column("explanation", sa.Text(), nullable=False),
         sa.Column("level", sa.String(length=4), nullable=False),
         sa.Column("comment_id", sa.BigInteger(), nullable=True),
