@@ -116,7 +116,7 @@ class _Link:
         channel: socket.socket = self.session.channel
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([channel], [], [], left)[0]:
+            if left <= 0 or not _readable(channel, left):
                 raise CandidateServerError("the warm tiers did not answer in time")
             try:
                 data = channel.recv(1 << 16)
@@ -134,6 +134,13 @@ class _Link:
 
     def close(self) -> None:
         self.session.kill()
+
+
+def _readable(channel: socket.socket, seconds: float) -> bool:
+    """Whether something came in time. Not ``select``, which knows only the first 1024 descriptors."""
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 class CandidateServer:
