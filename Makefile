@@ -28,22 +28,9 @@ help:
 demo: ready-base
 	@$(BIN)/ledex demo $(DEMO_ARGS)
 
-# Real repairs by the whole App get a process each: inside one that ran many of the App's servers before, warm tiers sometimes find that
-# tests behave otherwise, and which state does it is not known yet. What fails runs once more alone; what failed twice has failed.
-REAL_REPAIRS := tests/end_to_end/test_app.py tests/end_to_end/test_demo.py tests/end_to_end/test_sandboxed.py \
-	tests/bot/test_sandbox_service.py tests/bot/test_replay.py
-APART := $(REAL_REPAIRS:%=--ignore=%)
-
 test: ready-test
-ifeq ($(strip $(TEST_ARGS)),)
-	@status=0; for part in $(REAL_REPAIRS) "tests $(APART) --ignore=tests/bot --ignore=tests/faults" "tests/bot tests/faults $(APART)"; do \
-		$(BIN)/python -m pytest $$part || { echo "make test: what failed runs once more, in a process of its own"; \
-			$(BIN)/python -m pytest $$part --last-failed --last-failed-no-failures none || status=$$?; }; \
-	done; echo "make test: $$(( $$(date +%s) - $(START) )) s in all, set-up included"; exit $$status
-else
 	@status=0; $(BIN)/python -m pytest $(TEST_ARGS) || status=$$?; \
 	echo "make test: $$(( $$(date +%s) - $(START) )) s in all, set-up included"; exit $$status
-endif
 
 lint: ready-test
 	$(BIN)/ruff check .

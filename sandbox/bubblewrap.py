@@ -200,6 +200,16 @@ class BubblewrapSession:
         return self._execution
 
 
+def _channel() -> tuple[socket.socket, socket.socket]:
+    """Two connected sockets that block. With a default timeout set anywhere in this process (Celery's workers set one as they stop) they
+    would not, nor would the descriptor that the command inherits, which knows nothing of the timeout.
+    """
+    ours, theirs = socket.socketpair()
+    ours.setblocking(True)
+    theirs.setblocking(True)
+    return ours, theirs
+
+
 class BubblewrapRunner:
     """Runs commands in bubblewrap. ``as_root`` is found out from the effective uid."""
 
@@ -213,7 +223,7 @@ class BubblewrapRunner:
         self.as_root = os.geteuid() == 0
 
     def run(self, command: Command) -> Execution:
-        ours, theirs = socket.socketpair() if command.report else (None, None)
+        ours, theirs = _channel() if command.report else (None, None)
         mark = _memory_file(b"")
         try:
             execution = self._start(command, theirs, ours, mark).wait()
@@ -225,7 +235,7 @@ class BubblewrapRunner:
         return execution
 
     def open(self, command: Command) -> BubblewrapSession:
-        ours, theirs = socket.socketpair()
+        ours, theirs = _channel()
         mark = _memory_file(b"")
         try:
             return BubblewrapSession(self._start(command, theirs, None, mark), ours)

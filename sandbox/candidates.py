@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import select
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 from sandbox import CandidateServerError
 from sandbox.runner import Session
+from sandbox.supervision import readable
 from sandbox.testing import Bench, python_command
 from sandbox.workspace import Workspace
 
@@ -116,7 +116,7 @@ class _Link:
         channel: socket.socket = self.session.channel
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
-            if left <= 0 or not _readable(channel, left):
+            if left <= 0 or not readable(channel.fileno(), left):
                 raise CandidateServerError("the warm tiers did not answer in time")
             try:
                 data = channel.recv(1 << 16)
@@ -134,13 +134,6 @@ class _Link:
 
     def close(self) -> None:
         self.session.kill()
-
-
-def _readable(channel: socket.socket, seconds: float) -> bool:
-    """Whether something came in time. Not ``select``, which knows only the first 1024 descriptors."""
-    poll = select.poll()
-    poll.register(channel, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
 
 
 class CandidateServer:

@@ -51,12 +51,16 @@ def watch(
         peak, drain_until = 0, None
         known: set[int] = set()
         open_ends = dict(sinks)
+        poller = select.poll()
+        for descriptor in open_ends:
+            poller.register(descriptor, select.POLLIN)
         while open_ends and (drain_until is None or time.monotonic() < drain_until):
-            for descriptor in select.select(list(open_ends), [], [], 0.05)[0]:
+            for descriptor, _ in poller.poll(50):
                 data = os.read(descriptor, 1 << 16)
                 if data:
                     open_ends[descriptor].feed(data)
                 else:
+                    poller.unregister(descriptor)
                     del open_ends[descriptor]
             below = descendants(process.pid)
             known |= set(below)

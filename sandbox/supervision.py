@@ -211,9 +211,9 @@ class Supervised:
             if descriptor is None:
                 continue
             left = self._started + self.limits.wall_seconds - time.monotonic()
-            if not select.select([descriptor], [], [], max(left, 0.05))[0]:
+            if not readable(descriptor, max(left, 0.05)):
                 self.kill("timeout")
-                select.select([descriptor], [], [], 10.0)
+                readable(descriptor, 10.0)
 
     def _reap(self) -> int:
         with self._lock:
@@ -256,6 +256,13 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 1 << 16)
     except (ConnectionResetError, OSError):
         return b""
+
+
+def readable(descriptor: int, seconds: float) -> bool:
+    """Whether something came, or the other end went, in time. Not ``select``, which knows only the first 1024 descriptors."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(max(1, int(seconds * 1000))))
 
 
 def _ended(pid: int) -> bool:

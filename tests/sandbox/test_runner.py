@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -153,6 +154,21 @@ def test_a_session_ends_when_its_time_is_over(runner: BubblewrapRunner) -> None:
     while session.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
     assert session.kill().reason == "timeout"
+
+
+def test_a_default_timeout_for_sockets_does_not_reach_a_session(runner: BubblewrapRunner) -> None:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(5.0)  # as Celery's workers leave it behind when several stop at once
+    try:
+        session = runner.open(Command(("/bin/sh", "-c", 'read -r line <&3; echo "got $line" >&3'), limits=SMALL))
+    finally:
+        socket.setdefaulttimeout(before)
+    try:
+        time.sleep(0.3)  # the other side waits: its read of a descriptor that does not block would fail at once
+        session.channel.sendall(b"it\n")
+        assert session.channel.recv(100) == b"got it\n"
+    finally:
+        session.kill()
 
 
 def test_peak_memory_is_told(runner: BubblewrapRunner) -> None:
