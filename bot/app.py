@@ -1,4 +1,4 @@
-"""The web application: the webhook and a health check."""
+"""The web application: the webhook, proof bundles and a health check."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot import store
 from bot.context import Context
+from bot.proof_link import proof_router
 from bot.recorder import Recorder
 from bot.webhook import webhook_router
 
@@ -29,6 +30,7 @@ def create_app(context: Context, send: Callable[[Sequence[int]], None]) -> FastA
 
     app = FastAPI(title="ledex", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(webhook_router(context.settings.webhook_secrets, lambda: context.filters, recorder))
+    app.include_router(proof_router(context))
 
     @app.get("/healthz")
     def healthz() -> JSONResponse:

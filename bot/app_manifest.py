@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 import secrets
 import shlex
 import threading
@@ -22,6 +21,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 
 from bot import BotConfigurationError
+from bot.private_file import write_private
 
 PERMISSIONS: Mapping[str, str] = {
     "actions": "read",  # workflow_run; logs and artifacts of jobs
@@ -183,19 +183,11 @@ def store(plan: Plan, registration: Registration, data_dir: Path) -> list[str]:
     """Write the private key and the settings, readable by this user alone. Returns the lines of the settings without any secret."""
     data_dir.mkdir(parents=True, exist_ok=True)
     key = (data_dir / "private-key.pem").resolve()
-    _write(key, registration.private_key)
+    write_private(key, registration.private_key.encode())
     known = {"APP_ID": str(registration.id), "APP_SLUG": registration.slug, "PRIVATE_KEY_FILE": str(key), "PUBLIC_URL": plan.public_url}
     if plan.web_url != "https://github.com":
         known |= {"WEB_URL": plan.web_url, "API_URL": plan.api_url}
     lines = [f"LEDEX_BOT_{name}={shlex.quote(value)}" for name, value in known.items()]
-    _write(environment_file(data_dir), "\n".join([*lines, f"LEDEX_BOT_WEBHOOK_SECRET={shlex.quote(registration.webhook_secret)}"]) + "\n")
+    everything = [*lines, f"LEDEX_BOT_WEBHOOK_SECRET={shlex.quote(registration.webhook_secret)}"]
+    write_private(environment_file(data_dir), ("\n".join(everything) + "\n").encode())
     return lines
-
-
-def _write(path: Path, text: str) -> None:
-    """Never for a moment readable by others, and whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    part.replace(path)

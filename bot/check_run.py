@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bot.comment import CommentView, render
+from bot.comment import render
+from bot.comment_view import CommentView
 from bot.markdown import escape, fence, one_line, prose, visible
 from bot.policy import EffectivePolicy, policy_text
 from bot.runs import Annotation

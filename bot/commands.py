@@ -102,7 +102,3 @@ def help_reply(available: tuple[str, ...] = NAMES) -> str:
 def refused_reply(command: Command, why: str) -> str:
     """Why a command is not carried out; ``why`` is a clause of ours, such as "the head has moved on"."""
     return f"`/ledex {command.name}` was not carried out: {why}."
-
-
-def no_access_reply(command: Command) -> str:
-    return refused_reply(command, "it needs write access to this repository")

@@ -6,17 +6,18 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, Delete, delete, func, or_, select, union, update
+from sqlalchemy import ColumnElement, CursorResult, Delete, and_, delete, func, or_, select, union, update
 from sqlalchemy.orm import Session
 
 from bot.checkout import forget as forget_checkout
 from bot.context import Context
 from bot.database import Database
+from bot.kept_outcome import outcomes_folder
 from bot.models import (
     AuditRow,
     DeliveryRow,
@@ -31,11 +32,12 @@ from bot.models import (
     TrajectoryRow,
 )  # fmt: skip
 from bot.proof import PROOFS
+from bot.store import DAY
 from sandbox.cache import EnvironmentCache
 
 log = logging.getLogger(__name__)
 YOUNG_SECONDS = 3600.0
-"""A tree is written before its row: one that no row names yet is left alone for so long."""
+"""A tree or a proof is written before its row: one that no row names yet is left alone for so long."""
 
 
 @dataclass(frozen=True)
@@ -70,20 +72,31 @@ def _erase(session: Session, which: ColumnElement[bool]) -> int:
 
 
 def enforce_retention(context: Context) -> None:
-    """Erase the trajectories whose time is over, then the trees that no trajectory names. Run by the timer."""
+    """Erase the trajectories and proofs whose time is over, then the files that no row names. Run by the timer."""
     now = context.clock()
+    old_proof = and_(FixRow.proof_path.is_not(None), FixRow.posted_at <= now - context.settings.proof_days * DAY)
     with context.database.writing() as session:
         over = _erase(session, TrajectoryRow.expires_at <= now)
+        session.execute(update(FixRow).where(old_proof).values(proof_path=None), execution_options={"synchronize_session": False})
+    home = context.settings.data_dir
     with context.database.reading() as session:
-        named = {(row.installation_id, row.tree) for row in session.execute(select(TrajectoryRow.installation_id, TrajectoryRow.tree))}
+        trees = session.execute(select(TrajectoryRow.installation_id, TrajectoryRow.tree).where(TrajectoryRow.tree.is_not(None)))
+        named = {trees_folder(home, row.installation_id) / str(row.tree) for row in trees}
+        named |= {home / str(path) for path in session.scalars(select(FixRow.proof_path).where(FixRow.proof_path.is_not(None)))}
+    swept = {folder: _sweep((home / folder).glob(pattern), named) for folder, pattern in (("trees", "*/*"), (PROOFS, "*"))}
+    if over or any(swept.values()):
+        log.info("%d trajectories, %d trees and %d proofs were erased: the time to keep them was over", over, swept["trees"], swept[PROOFS])
+
+
+def _sweep(files: Iterable[Path], named: Set[Path]) -> int:
+    """Remove those that no row names, and are not so young that their row may yet come; returns how many."""
     swept = 0
-    for file in (context.settings.data_dir / "trees").glob("*/*"):
+    for file in files:
         with contextlib.suppress(OSError):
-            if (int(file.parent.name), file.name) not in named and file.stat().st_mtime < time.time() - YOUNG_SECONDS:
+            if file not in named and file.stat().st_mtime < time.time() - YOUNG_SECONDS:
                 file.unlink()
                 swept += 1
-    if over or swept:
-        log.info("%d trajectories and %d trees were erased: the time to keep them was over", over, swept)
+    return swept
 
 
 def forget_installation(
@@ -138,10 +151,11 @@ def _everything(installation_id: int, repositories: Sequence[int]) -> list[Delet
 
 
 def _forget_files(data_dir: Path, installation_id: int, repositories: Sequence[int], proofs: Sequence[Path]) -> int:
-    """Sources, checkouts and proof bundles; returns how many files there were."""
+    """Sources, outcomes, checkouts and proof bundles; returns how many files there were."""
     home = data_dir.resolve()
     found = 0
-    for folder in (trees_folder(home, installation_id), *(home / "repositories" / str(number) for number in repositories)):
+    own = (trees_folder(home, installation_id), outcomes_folder(home, installation_id))
+    for folder in (*own, *(home / "repositories" / str(number) for number in repositories)):
         found += sum(path.is_file() for path in folder.rglob("*"))
         forget_checkout(folder)
     for path in {(home / proof).resolve() for proof in proofs}:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import tempfile
 from dataclasses import replace
@@ -15,25 +14,29 @@ from bot import store
 from bot.bundle import DamagedBundle, read_bundle
 from bot.checkout import fetch
 from bot.commands import Command, Unknown, help_reply, parse, refused_reply, unknown_reply
-from bot.comment import CommentView, marker, render
+from bot.comment import marker, render
+from bot.comment_view import CommentView
 from bot.context import Context, Result
 from bot.database import insert_into
 from bot.github import Conflict, Forbidden, Rejected
 from bot.github.protocol import COMMENTING, PUSHING, READING, App, CommitText, FileChange, Session
+from bot.handle_again import MAY_PUSH, Known, known_runs
+from bot.handle_rerun import ANSWER
 from bot.handle_run import app_of, repository_folder, step, talking_to_github
-from bot.models import FeedbackRow, FixRow, RepositorySettingRow, RunRow
+from bot.markdown import link, prose
+from bot.models import FeedbackRow, FixRow, RepositorySettingRow
 from bot.planning import JobSpec
 from bot.policy import PolicyFile, effective_policy, may_commit
+from bot.proof_link import proof_url
 from bot.runs import PullRequest
+from bot.server_secret import actor_hash
 from bot.store import Claim
 from bot.telling import proof_reply
 from sandbox import WorkspaceError
 from sandbox.workspace import at_revision
 
 log = logging.getLogger(__name__)
-MAY_PUSH = frozenset({"admin", "write"})
 AGAIN = frozenset({"fix", "retry", "explain", "rerun"})
-ANSWER = "<!-- ledex:v1 answer:{} -->"
 
 
 @talking_to_github
@@ -106,33 +109,36 @@ def switch(context: Context, claim: Claim, app: App, pull: PullRequest, *, off: 
 
 
 def again(context: Context, claim: Claim, app: App, pull: PullRequest, command: Command) -> Result:
-    """Work on the commit's failed run once more, limits of attempts left aside."""
-    chosen = select(RunRow).where(RunRow.repository_id == pull.repository_id, RunRow.head_sha == pull.head_sha).order_by(RunRow.id.desc())
+    """Work on the commit's failed run once more, limits of attempts left aside. What explains a fix that was posted is said at once."""
+    fix = latest_fix(context, pull) if command.name == "explain" else None
+    if fix is not None and fix.head_sha == pull.head_sha:
+        with step(app, claim, COMMENTING) as github:
+            return answer(github, claim, prose(fix.explanation, 2000), "explained")
     with context.database.reading() as session:
-        known = session.scalar(chosen)
-    if known is not None:
-        run_id = known.ci_run_id
-    else:
+        known = next(iter(known_runs(session, pull.repository_id, pull.head_sha)), None)
+    if known is None:
         with step(app, claim, READING) as github:
-            found = github.failed_run_of(pull.head_sha)
-        if found is None:
+            run_id = github.failed_run_of(pull.head_sha)
+        if run_id is None:
             return refuse(app, claim, command, f"no failed run of `{pull.head_sha[:12]}` is known")
-        run_id = found
-    payload = {"is_actions": True, "run_id": run_id, "asked": True, "hint": command.text, "head_repository": pull.head_repository}
+        known = Known(run_id, True, pull.head_repository, pull.number)
+    payload = known.payload(
+        asked=True, hint=command.text, explain=command.name == "explain", comment_id=claim.payload.get("comment_id"))  # fmt: skip
     spec = JobSpec(
-        "failed_run", f"asked:{claim.key}", payload, pull.repository_id, pull.repository, claim.installation_id, pull.number,
-        pull.head_sha)  # fmt: skip
+        "rerun" if command.name == "rerun" else "failed_run", f"asked:{claim.key}", payload, pull.repository_id, pull.repository,
+        claim.installation_id, pull.number, pull.head_sha)  # fmt: skip
     return Result(f"/ledex {command.name}: looking again", then=(spec,))
 
 
 def reject(context: Context, claim: Claim, app: App, fix: FixRow, command: Command) -> Result:
+    actor = actor_hash(context.settings, claim.installation_id, claim.payload["sender_id"])
     with context.database.writing() as session:
         row = session.get_one(FixRow, fix.id)
         earlier = session.scalar(select(FeedbackRow.id).where(FeedbackRow.fix_id == fix.id, FeedbackRow.kind == "rejected"))
         row.state, row.updated_at = "rejected", context.clock()
         if earlier is None:
             session.add(FeedbackRow(
-                fix_id=fix.id, kind="rejected", reason=command.reason, text=command.text or None, actor_hash=actor_hash(claim),
+                fix_id=fix.id, kind="rejected", reason=command.reason, text=command.text or None, actor_hash=actor,
                 at=context.clock()))  # fmt: skip
         store.audit(session, "fix_rejected", context.clock(), {"fix": fix.id, "reason": command.reason}, claim, claim.payload["sender_id"])
     return show(app, claim, fix, "rejected", str(claim.payload["sender"]), command.reason or "")
@@ -167,12 +173,13 @@ def apply(context: Context, claim: Claim, app: App, pull: PullRequest, fix: FixR
         return refuse(app, claim, command, "the App may not write to this repository; the `git apply` line in the comment does the same")
     except (Conflict, Rejected):
         return refuse(app, claim, command, "the branch has moved on since the patch was verified")
+    actor = actor_hash(context.settings, claim.installation_id, claim.payload["sender_id"])
     with context.database.writing() as session:
         row = session.get_one(FixRow, fix.id)
         row.state, row.commit_sha, row.stacked_pr = ("applied" if sha else "stacked"), sha, number
         row.updated_at = context.clock()
         kind = "applied" if sha else "stacked"
-        session.add(FeedbackRow(fix_id=fix.id, kind=kind, actor_hash=actor_hash(claim), at=context.clock(), edit_distance=0.0))
+        session.add(FeedbackRow(fix_id=fix.id, kind=kind, actor_hash=actor, at=context.clock(), edit_distance=0.0))
         store.audit(session, f"fix_{kind}", context.clock(), {"fix": fix.id}, claim, claim.payload["sender_id"])
     return show(app, claim, fix, "applied", str(claim.payload["sender"]), sha[:12] if sha else f"#{number}")
 
@@ -203,8 +210,11 @@ def proof_of(context: Context, fix: FixRow) -> str:
             found = read_bundle(context.settings.data_dir / fix.proof_path)
         except DamagedBundle as error:
             log.error("the proof of fix %d: %s", fix.id, error)
-    return proof_reply(
-        fix.level, fix.head_sha, fix.proof_path, found.proof if found is not None else None, found.sha256 if found is not None else "")
+    said = proof_reply(
+        fix.level, fix.head_sha, fix.proof_path, found.proof if found is not None else None,
+        found.sha256 if found is not None else "")  # fmt: skip
+    url = proof_url(context.settings, fix.run_id, fix.repository_id, fix.head_sha) if found is not None and fix.run_id is not None else ""
+    return f"{said}\n\n{link('Download the bundle', url)}" if url else said
 
 
 def show(app: App, claim: Claim, fix: FixRow, state: Literal["applied", "rejected"], actor: str, result: str) -> Result:
@@ -228,11 +238,6 @@ def answer(github: Session, claim: Claim, text: str, reason: str) -> Result:
     mark = ANSWER.format(claim.payload.get("comment_id") or claim.id)
     github.upsert_comment(claim.pr_number, mark, f"{mark}\n{text}")
     return Result(reason)
-
-
-def actor_hash(claim: Claim) -> str:
-    """Tells people apart within an installation, without naming them."""
-    return hashlib.sha256(f"{claim.installation_id}:{claim.payload['sender_id']}".encode()).hexdigest()
 
 
 def co_author(claim: Claim) -> tuple[str, str]:

@@ -9,15 +9,15 @@ from pathlib import PurePosixPath
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Transaction
 
-from bot import store
+from bot import policy, store
 from bot.context import Context, Result
 from bot.feedback import REVERT_DAYS, Fate, Hunk, Texts, fate, is_among, is_restored, patch_hunks, regions
 from bot.github.protocol import Session
-from bot.handle_command import MAY_PUSH, actor_hash
+from bot.handle_again import MAY_PUSH, once_wanted
 from bot.handle_run import app_of, step, talking_to_github
 from bot.models import FixRow, RunRow
-from bot.policy import OPT_OUT_LABEL
 from bot.recording import note_feedback
+from bot.server_secret import actor_hash
 from bot.store import Claim
 
 LOOKING = {"contents": "read", "metadata": "read", "pull_requests": "read"}
@@ -47,6 +47,9 @@ def handle_pull_request(context: Context, claim: Claim) -> Result:
     payload = claim.payload
     if payload.get("is_echo"):
         return Result("our own doing")
+    match payload["action"], payload.get("label"):
+        case ("reopened" | "ready_for_review", _) | ("labeled", policy.OPT_IN_LABEL) | ("unlabeled", policy.OPT_OUT_LABEL):
+            return once_wanted(context, claim)
     fixes = _fixes(context, FixRow.repository_id == claim.repository_id, FixRow.pr_number == claim.pr_number)
     if not fixes or claim.head_sha is None:
         return Result("no fix was posted on this pull request")
@@ -57,7 +60,7 @@ def handle_pull_request(context: Context, claim: Claim) -> Result:
             return _write(context, claim, fixes, lambda fix: Fate("ignored", "closed"))
         case "synchronize":
             return _pushed(context, claim, fixes)
-        case "labeled" if payload.get("label") == OPT_OUT_LABEL:
+        case "labeled" if payload.get("label") == policy.OPT_OUT_LABEL:
             return _opted_out(context, claim, fixes)
         case _:
             return Result("says nothing of a fix")
@@ -85,7 +88,7 @@ def handle_push(context: Context, claim: Claim) -> Result:
             if is_among(fix.landed_sha, payload["reverts"]) or is_among(fix.commit_sha, payload["reverts"]):
                 fates[fix.id] = Fate("reverted", "commit")
             else:
-                hunks = patch_hunks(fix.patch.decode("utf-8", "surrogateescape"))
+                hunks = _hunks(fix)
                 paths = _paths(hunks)
                 if is_restored(hunks, files.at(fix.head_sha, paths), files.at(payload["after"], paths)):
                     fates[fix.id] = Fate("reverted", "lines")
@@ -106,7 +109,7 @@ def _merged(context: Context, claim: Claim, fixes: Sequence[FixRow]) -> Result:
             if fix.head_sha == head:
                 fates[fix.id] = Fate("ignored")  # nobody touched anything since it was posted
                 continue
-            hunks = patch_hunks(fix.patch.decode("utf-8", "surrogateescape"))
+            hunks = _hunks(fix)
             kinds = {PurePosixPath(hunk.path).suffix for hunk in hunks}
             like = [path for path in dict.fromkeys(changed) if PurePosixPath(path).suffix in kinds][:MOST_FILES]
             paths = list(dict.fromkeys([*_paths(hunks), *like]))
@@ -129,7 +132,7 @@ def _pushed(context: Context, claim: Claim, fixes: Sequence[FixRow]) -> Result:
             return Result("whoever pushed may not judge")
         files = Files(github)
         for fix in waiting:
-            hunks = patch_hunks(fix.patch.decode("utf-8", "surrogateescape"))
+            hunks = _hunks(fix)
             paths = _paths(hunks)
             found = regions(hunks, files.at(fix.head_sha, paths), files.at(claim.head_sha, paths))
             if found and all(r.now == r.posted for r in found):
@@ -141,9 +144,10 @@ def _opted_out(context: Context, claim: Claim, fixes: Sequence[FixRow]) -> Resul
     with step(app_of(context), claim, LOOKING) as github:
         if not _may_judge(github, claim):
             return Result("whoever set the label may not judge")
+    actor = _actor(context, claim)
     with context.database.writing() as session:
         for fix in fixes:
-            note_feedback(session, fix, "opted_out", context.clock(), actor_hash(claim))
+            note_feedback(session, fix, "opted_out", context.clock(), actor)
         store.audit(session, "opted_out", context.clock(), {"pull_request": claim.pr_number}, claim, claim.payload["sender_id"])
     return Result("opted out")
 
@@ -154,9 +158,17 @@ def _may_judge(github: Session, claim: Claim) -> bool:
     return bool(sender) and not is_bot and github.permission(str(sender)) in MAY_PUSH
 
 
+def _actor(context: Context, claim: Claim) -> str:
+    return actor_hash(context.settings, claim.installation_id, claim.payload["sender_id"])
+
+
 def _fixes(context: Context, *which: object) -> list[FixRow]:
     with context.database.reading() as session:
         return list(session.scalars(select(FixRow).where(*which).order_by(FixRow.id.desc()).limit(MOST_FIXES)))  # type: ignore[arg-type]
+
+
+def _hunks(fix: FixRow) -> tuple[Hunk, ...]:
+    return patch_hunks(fix.patch.decode("utf-8", "surrogateescape"))
 
 
 def _paths(hunks: Sequence[Hunk]) -> list[str]:
@@ -180,6 +192,7 @@ def _write(
 ) -> Result:
     """What becomes of the rows. Without ``by_person`` it is written where the fix is, but nobody's judgement is."""
     words = []
+    actor = _actor(context, claim)
     with context.database.writing() as session:
         for known in fixes:
             found = decided(known)
@@ -188,7 +201,7 @@ def _write(
                 continue
             _move(fix, found, claim, context.clock())
             if by_person or found.kind == "ignored":
-                new = note_feedback(session, fix, found, context.clock(), actor_hash(claim) if by_person else None)
+                new = note_feedback(session, fix, found, context.clock(), actor if by_person else None)
                 _audit(session, context, claim, fix, found, new)
             words.append(found.kind)
     return Result(", ".join(words) or "nothing became of a fix")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ from sqlalchemy import select
 from bot import store
 from bot.attestation import SigningFailed
 from bot.check_run import CheckRunView, render_check_run
-from bot.checkout import fetch
-from bot.comment import CommentView, marker, render
+from bot.checkout import Commits, fetch
+from bot.comment import marker, render
+from bot.comment_view import CommentView
 from bot.context import Context, Postpone, Result
 from bot.erasure import trees_folder
 from bot.github import Conflict, Forbidden, NotFound, RateLimited, Rejected
 from bot.github.protocol import CHECKING, COMMENTING, READING, App, Button, CheckRun, ReviewComment, Session
+from bot.kept_outcome import repair_once
 from bot.models import FixRow, RepositorySettingRow, RunRow
 from bot.planning import FAILED
 from bot.policy import EffectivePolicy, PolicyFile, effective_policy, why_not
 from bot.proof import PROOFS, Facts, write_bundle
+from bot.proof_link import proof_url
 from bot.pulls import count_runs, count_runs_since, open_pulls_with_head
 from bot.recording import keep, keep_tree
 from bot.runs import FailedRun, PullRequest
@@ -43,6 +47,8 @@ REFUSALS = 3
 """Attempts after which a refusal of GitHub's is believed."""
 PER_HEAD = 3
 """Different failures worked on for one commit."""
+CHECK_ID = re.compile(r"ledex:([1-9][0-9]{0,17}):(\S{1,40})", re.ASCII)
+"""The ``external_id`` of our check runs: the pull request, and the beginning of the failure's signature."""
 
 
 @dataclass(frozen=True)
@@ -95,19 +101,27 @@ def handle_failed_run(context: Context, claim: Claim) -> Result:
         announce(app, claim, found)
         pull = found.pull
         commits = fetch(github.git_access(), repository_folder(context, claim), pull.number, pull.head_sha, pull.base_sha)
-    repair: Repair = context.extra.get("repair", repair_checkout)
     policy = found.policy.policy
-    request = RepairRequest(
-        path=commits.path, head=commits.head_sha, base=commits.base_sha, budget=context.settings.repair_seconds,
-        setup_timeout=context.settings.setup_seconds, jobs=context.settings.repair_jobs, policy=policy,
-        repository=f"{claim.repository}{'#fork' if found.pull.is_fork else ''}")  # fmt: skip
     try:
-        outcome = repair(request)
+        outcome = repair_once(context, claim, repair_request(context, claim, found, commits), repair_of(context))
     except (SandboxError, InferenceError) as error:
         outcome = Outcome("broken", str(error))
     triaged = after_reproduction(found.triaged, outcome.status, outcome.reason)
     view = told(found.pull, found.run, triaged, outcome, policy, commits.base_sha)
     return tell(context, claim, app, found, view, outcome, outcome.status)
+
+
+def repair_of(context: Context) -> Repair:
+    repair: Repair = context.extra.get("repair", repair_checkout)
+    return repair
+
+
+def repair_request(context: Context, claim: Claim, work: Work, commits: Commits, search: bool = True) -> RepairRequest:
+    settings = context.settings
+    return RepairRequest(
+        path=commits.path, head=commits.head_sha, base=commits.base_sha, budget=settings.repair_seconds,
+        setup_timeout=settings.setup_seconds, jobs=settings.repair_jobs, policy=work.policy.policy, search=search,
+        repository=f"{claim.repository}{'#fork' if work.pull.is_fork else ''}")  # fmt: skip
 
 
 def step(app: App, claim: Claim, permissions: Any) -> Session:
@@ -141,6 +155,8 @@ def look(context: Context, claim: Claim, github: Session) -> Work | Result:
             return Result("superseded", "dropped")
     text = github.policy_text(pull.base_sha)
     policy = effective_policy(PolicyFile(text.origin, text.text) if text is not None else None)
+    if payload.get("explain"):
+        policy = replace(policy, policy=policy.policy.model_copy(update={"mode": "explain"}))
     asked = bool(payload.get("asked"))
     reason = why_not(policy.policy, run, pull, asked)
     if reason is None and not asked and is_off(context, pull):
@@ -152,7 +168,7 @@ def look(context: Context, claim: Claim, github: Session) -> Work | Result:
     spent = over_limit(context, run, pull, policy, triaged, claim.id, asked)
     if spent is not None:
         return Result(spent, "dropped")
-    return Work(run, pull, policy, triaged, note_run(context, claim, run, pull, triaged), asked)
+    return Work(run, pull, policy, triaged, note_run(context, claim, run, pull, triaged), asked and not payload.get("quiet"))
 
 
 def is_off(context: Context, pull: PullRequest) -> bool:
@@ -267,7 +283,11 @@ def prove(
     except (OSError, SigningFailed) as error:
         log.error("the proof of run %d was not written: %s", work.run_row, error)
         return view, None
-    return with_replay(view, path, has_code=code.bundle is not None), path
+    view = with_replay(view, path, has_code=code.bundle is not None)
+    if view.proof is not None:
+        url = proof_url(settings, work.run_row, work.pull.repository_id, work.pull.head_sha)
+        view = replace(view, proof=replace(view.proof, bundle_url=url))
+    return view, path
 
 
 def post_check_run(github: Session, work: Work, view: CheckRunView) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bot.context import Context, Handler, Result
+from bot.handle_again import handle_rerequest
 from bot.handle_command import handle_button, handle_command
 from bot.handle_feedback import handle_pull_request, handle_push
+from bot.handle_rerun import handle_rerun
 from bot.handle_run import handle_failed_run
 from bot.store import Claim
 
@@ -14,6 +16,8 @@ def default_handlers() -> dict[str, Handler]:
     return {
         "installation": note_installation,
         "failed_run": handle_failed_run,
+        "rerun": handle_rerun,
+        "rerequest": handle_rerequest,
         "command": handle_command,
         "button": handle_button,
         "pull_request": handle_pull_request,

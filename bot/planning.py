@@ -14,15 +14,15 @@ WEBHOOKS, REPAIR, FEEDBACK = "webhooks", "repair", "feedback"
 QUEUES = (WEBHOOKS, REPAIR, FEEDBACK)
 QUEUE_OF = {
     "failed_run": REPAIR,
-    "repair": REPAIR,
-    "rerequest": REPAIR,
+    "rerun": REPAIR,
+    "rerequest": WEBHOOKS,
     "command": WEBHOOKS,
     "button": WEBHOOKS,
     "installation": WEBHOOKS,
     "pull_request": FEEDBACK,
     "push": FEEDBACK,
 }
-"""The queue of each kind of job, so that a slow repair never delays a command."""
+"""The queue of each kind of job, so that a slow repair never delays a command. Only ``rerun`` comes from no event: a command makes it."""
 FAILED = frozenset({"failure", "timed_out"})
 COMMAND = re.compile(r"^/ledex(?![\w-])", re.MULTILINE)
 JOB_ACTIONS = frozenset("closed reopened synchronize labeled unlabeled converted_to_draft ready_for_review".split())
@@ -135,7 +135,7 @@ def _workflow_run(event: WorkflowRun, filters: Filters) -> Plan:
 
 def _check_suite(event: CheckSuite, guid: str, filters: Filters) -> Plan:
     ours = event.app_id is not None and event.app_id == filters.identity.app_id
-    if event.action == "rerequested" and ours:
+    if event.action == "rerequested" and ours and not _is_unwelcome(event, filters):
         return Plan((_spec(event, "rerequest", f"rerequest:{guid}", _sender(event), head_sha=event.head_sha),))
     if event.action != "completed" or event.conclusion not in FAILED:
         return Plan(reason="no failed suite")

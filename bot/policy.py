@@ -24,8 +24,6 @@ from inference.policy import Policy, ScopePolicy, unknown_keys
 Kind = Literal["test", "build", "type", "lint", "dependency", "config", "infra", "flaky", "pre_existing", "timeout", "unknown"]
 Mode = Literal["off", "explain", "suggest", "stacked_pr", "commit"]
 
-FILES = (".github/ledex.toml", ".ledex.toml")
-"""Where a repository keeps its policy, the first that exists; the organisation's lies at the same places of its ``.github`` repository."""
 OPT_OUT_LABEL = "no-ledex"
 OPT_IN_LABEL = "ledex"
 _MAX_BYTES = 256 * 1024

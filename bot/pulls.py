@@ -11,7 +11,7 @@ from bot.database import insert_into
 from bot.events import Installation, PullRequestChange
 from bot.models import InstallationRow, JobRow, PullHeadRow, RunRow
 
-ABOUT_ONE_COMMIT = ("failed_run", "repair", "rerequest")
+ABOUT_ONE_COMMIT = ("failed_run", "rerun", "rerequest")
 """Kinds of job that a newer commit makes pointless. Commands and buttons speak of the pull request, and look for themselves."""
 
 

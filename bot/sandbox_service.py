@@ -28,7 +28,9 @@ from sandbox.frameworks.records import Coverage
 
 log = logging.getLogger(__name__)
 MAX_ANSWER = 64 * 1024 * 1024
-SECRETS = ("WEBHOOK_SECRET", "WEBHOOK_SECRET_PREVIOUS", "PRIVATE_KEY", "PRIVATE_KEY_FILE", "PROOF_KEY_FILE", "DATABASE_URL", "BROKER_URL")
+SECRETS = (
+    "WEBHOOK_SECRET", "WEBHOOK_SECRET_PREVIOUS", "PRIVATE_KEY", "PRIVATE_KEY_FILE", "PROOF_KEY_FILE", "SERVER_SECRET", "DATABASE_URL",
+    "BROKER_URL")  # fmt: skip
 _MARGIN_SECONDS = 900.0
 """Beside set-up and budget a repair reproduces the failure and may wait for its turn; a worker that hangs longer gives the job back."""
 

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -46,11 +47,25 @@ def serve(context: Context, host: str, port: int, extras: Extras | None = None) 
     """Answer GitHub until a signal comes; with the embedded queue also do the work. Raises BotConfigurationError."""
     sys.setswitchinterval(SWITCH_SECONDS)
     with _listen(host, port) as listener, running(context, extras) as app:
+        print(listening_line(context, host, listener.getsockname()[1]), flush=True)
         config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10, lifespan="on")
         _on_signal(lambda: None)  # uvicorn raises the signal again once it has stopped, which would end the process before its workers
         uvicorn.Server(config).run(sockets=[listener])
         _on_signal(None)  # whoever asks twice does not want to wait
     _end(context)
+
+
+def listening_line(context: Context, host: str, port: int) -> str:
+    """Where webhooks are taken and what stands behind it, without any password or secret."""
+    settings = context.settings
+    shown = f"[{host}]" if ":" in host else host
+    database = context.database.engine.url
+    where = f"SQLite {database.database}" if context.database.is_sqlite else f"PostgreSQL {database.host or 'local'}/{database.database}"
+    broker = urlsplit(settings.broker_url.get_secret_value())
+    queue = "inside this process" if settings.is_embedded else f"{broker.scheme}://{broker.hostname or broker.path.rpartition('@')[2]}"
+    github = f"App {settings.app_id}" if settings.is_configured else "not configured (deliveries are recorded and wait)"
+    secret = "" if settings.webhook_secrets else "; no webhook secret is set, so deliveries are refused: set LEDEX_BOT_WEBHOOK_SECRET"
+    return f"ledex: webhooks at http://{shown}:{port}/webhook; database: {where}; queue: {queue}; GitHub: {github}{secret}"
 
 
 @contextmanager
@@ -174,10 +189,12 @@ def _worker(context: Context, sender: Sender, queue: str, pulse: Pulse) -> Any:
 
     celery = make_celery(settings, run)
     celery.set_default()  # the threads of the pool look the task up in the default application; it is the same for all queues
+    # Kombu has one event loop a process, which the workers of several queues would turn at once, each losing what another read: without it
+    # each worker waits for its own broker connection.
     concurrency = {WEBHOOKS: settings.webhook_workers, REPAIR: settings.repair_workers, FEEDBACK: settings.feedback_workers}[queue]
     return WorkController(
         app=celery, pool="threads", concurrency=concurrency, queues=[queue], hostname=f"{queue}@{socket.gethostname()}-{os.getpid()}",
-        loglevel=logging.WARNING, without_gossip=True, without_mingle=True, without_heartbeat=True)  # fmt: skip
+        loglevel=logging.WARNING, use_eventloop=False, without_gossip=True, without_mingle=True, without_heartbeat=True)  # fmt: skip
 
 
 @contextmanager

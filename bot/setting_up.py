@@ -16,6 +16,7 @@ from bot.github.protocol import READING, App
 from bot.github.tokens import Credentials
 from bot.github.transport import Manners
 from bot.handlers import default_handlers
+from bot.kept_outcome import SWEEP_SECONDS, sweep_outcomes
 from bot.planning import Identity, JobSpec
 from bot.sandbox_service import RemoteRepair
 from bot.serving import open_context, with_handlers
@@ -59,7 +60,8 @@ def identify(settings: BotSettings, github: App | None) -> Identity:
 
 def timers(context: Context) -> dict[str, tuple[float, Callable[[Context], None]]]:
     """What the timer does beside its sweeps."""
-    always: dict[str, tuple[float, Callable[[Context], None]]] = {"retention": (RETENTION_SECONDS, enforce_retention)}
+    always: dict[str, tuple[float, Callable[[Context], None]]] = {
+        "retention": (RETENTION_SECONDS, enforce_retention), "outcomes": (SWEEP_SECONDS, sweep_outcomes)}  # fmt: skip
     if context.github is None:
         return always
     return always | {

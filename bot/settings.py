@@ -35,7 +35,13 @@ class BotSettings(BaseSettings):
         default="https://api.github.com", description="Where GitHub's REST API is; https://HOST/api/v3 on GitHub Enterprise Server."
     )
     web_url: str = Field(default="https://github.com", description="Where people read and Git fetches.")
-    public_url: str | None = Field(default=None, description="Where GitHub reaches this server; used in links and by `ledex doctor`.")
+    public_url: str | None = Field(
+        default=None, description="Where GitHub and people reach this server: asked by `ledex doctor`; comments link proofs below it."
+    )
+    server_secret: SecretStr | None = Field(
+        default=None, min_length=32,
+        description="Keys pseudonyms and links to proofs, one for all machines; default: made once, in the file server-secret of data_dir.",
+    )
     data_dir: Path = Field(default=Path("ledex-data"), description="Folder of the database, proof bundles and trajectories.")
     proof_key_file: Path | None = Field(
         default=None, description="A file with an Ed25519 private key (PEM): it signs the statement of every proof bundle."
@@ -75,6 +81,7 @@ class BotSettings(BaseSettings):
     max_attempts: int = Field(default=5, ge=1, description="How often a job is started before it is given up.")
     job_days: float = Field(default=3.0, gt=0, description="A job that could not run for so long is dropped.")
     delivery_days: float = Field(default=7.0, gt=0, description="How long the bodies of deliveries are kept.")
+    proof_days: float = Field(default=90.0, gt=0, description="How long proof bundles are kept.")
     drain_seconds: float = Field(
         default=20.0, ge=0, description="How long a stopping server waits for running jobs; they run again after the next start."
     )

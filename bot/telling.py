@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from bot.check_run import CheckRunView
-from bot.comment import CommentView, ProofFacts, State, causes, changed_lines
+from bot.comment_sections import causes, changed_lines
+from bot.comment_view import CommentView, ProofFacts, State
 from bot.markdown import code, fence
 from bot.policy import EffectivePolicy, RepositoryPolicy, may_commit
 from bot.runs import Annotation, FailedRun, PullRequest

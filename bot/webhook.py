@@ -17,8 +17,9 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import ClientDisconnect
 
-from bot import events, planning
-from bot.events import Installation, PayloadError, PullRequestChange
+from bot import planning
+from bot.events import HEAD_ACTIONS, Installation, PullRequestChange
+from bot.payloads import PayloadError, parse
 from bot.planning import Filters
 from bot.recorder import Recorder
 from bot.store import Delivery
@@ -115,14 +116,14 @@ def understand(guid: str, name: str, body: bytes, filters: Filters) -> Delivery:
     """The delivery with its jobs. What GitHub signed but nobody here can read is kept too. Raises Refusal if it is no JSON object."""
     payload = read_json(body)
     try:
-        event = events.parse(name, payload)
+        event = parse(name, payload)
     except PayloadError as error:
         log.warning("delivery %s (%s) is not understood: %s", guid, name, error)
         return Delivery(guid, name, None, None, "unreadable", str(error), zlib.compress(body, 1))
     if event is None:
         return Delivery(guid, name, None, None, "dropped", "not handled")
     plan = planning.plan(event, guid, filters)
-    pull = event if isinstance(event, PullRequestChange) and event.action in events.HEAD_ACTIONS else None
+    pull = event if isinstance(event, PullRequestChange) and event.action in HEAD_ACTIONS else None
     installation = event if isinstance(event, Installation) else None
     is_used = bool(plan.jobs or pull or installation)
     return Delivery(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from inference.localization import Suspect
+from inference.trajectory import Round
 from sandbox.reproduction import Reproduction
 from sandbox.testing import Bench
 from sandbox.verification import Verdict
@@ -35,6 +36,8 @@ class Problem:
     suspects: Sequence[Suspect]
     seconds: float
     jobs: int = 1
+    check: Callable[[Proposal], Proposal] | None = None
+    """Verifies a proposal cold, for those who go on from what the verdict says."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Proposal:
     function: str = ""
     template: str = ""
     verdict: Verdict | None = None
+    round: int | None = None
+    """Its place in ``Search.rounds``, where it was sampled."""
 
 
 @dataclass
@@ -65,6 +70,10 @@ class Search:
     first_plausible: float | None = None
     tier: str = ""
     notes: list[str] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
+    """Every completion that a model gave, readable or not, in the order they came."""
+    tokens: dict[str, int] = field(default_factory=dict)
+    """Of the model: prompt, cached (of the prompt), completion."""
 
     def to_json(self) -> Mapping[str, object]:
         return {

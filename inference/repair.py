@@ -50,6 +50,8 @@ class RepairRequest:
     environment: Mapping[str, str] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     unsafe: bool = False
+    search: bool = True
+    """Without it the tests are only repeated: nothing is proposed."""
 
 
 def repair_checkout(request: RepairRequest, progress: Report | None = None, settings: SandboxSettings | None = None) -> Outcome:
@@ -61,7 +63,7 @@ def repair_checkout(request: RepairRequest, progress: Report | None = None, sett
     started = time.monotonic()
     report = progress or (lambda _: None)
     settings = settings or SandboxSettings()
-    proposers = _proposers(request)
+    proposers = _proposers(request) if request.search else []
     if request.test is not None:
         plan_from_command(request.test)  # what was typed wrong is wrong use; what the project's policy says is the project's
     runner = select_runner(allow_unsafe=request.unsafe)

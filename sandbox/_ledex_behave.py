@@ -1,6 +1,6 @@
 """How candidate edits act on inputs near those of the tests: inputs are recorded, mutated by type, and every candidate is called on them.
 
-Loaded by ``_ledex_serve.py`` inside its forked worker. Standard library only, Python 3.8+.
+Loaded by ``_ledex_observe.py``. Standard library only, Python 3.8+.
 """
 
 from __future__ import annotations

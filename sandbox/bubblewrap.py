@@ -17,17 +17,17 @@ import shlex
 import shutil
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from sandbox import IsolationUnavailable, SandboxError, WorkspaceError
 from sandbox.prepared import prepared_folder
 from sandbox.runner import WORK, Command, Execution, Mount, Tree
 from sandbox.seccomp import bpf_program
+from sandbox.spawning import memory_file, spawn
 from sandbox.supervision import Streams, Supervised
 
 REPORT_FD, ARGS_FD, SECCOMP_FD, STATUS_FD, STARTED_FD, COLLECT_FD, PASSWD_FD, GROUP_FD = 3, 4, 5, 6, 7, 9, 10, 11
-_FIRST_FREE_FD = 20
 _UIDS = range(60100, 60900)
 HOME = "/tmp/home"
 """Made by bubblewrap itself: a ``mkdir`` inside would cost a process at every start."""
@@ -56,14 +56,6 @@ status=$?
 printf '%s\n' "$paths" | tar --files-from=- --verbatim-files-from --ignore-failed-read -cf - >&9 2>/dev/null
 exit $status
 """.rstrip()
-
-
-def _memory_file(content: bytes) -> int:
-    descriptor = os.memfd_create("ledex")
-    with os.fdopen(os.dup(descriptor), "wb") as file:
-        file.write(content)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
 
 
 def _parents(target: str) -> Iterator[str]:
@@ -224,7 +216,7 @@ class BubblewrapRunner:
 
     def run(self, command: Command) -> Execution:
         ours, theirs = _channel() if command.report else (None, None)
-        mark = _memory_file(b"")
+        mark = memory_file(b"")
         try:
             execution = self._start(command, theirs, ours, mark).wait()
             started = bool(os.pread(mark, 1, 0))
@@ -236,7 +228,7 @@ class BubblewrapRunner:
 
     def open(self, command: Command) -> BubblewrapSession:
         ours, theirs = _channel()
-        mark = _memory_file(b"")
+        mark = memory_file(b"")
         try:
             return BubblewrapSession(self._start(command, theirs, None, mark), ours)
         finally:
@@ -257,16 +249,16 @@ class BubblewrapRunner:
             pipes: dict[int, int] = {}
             for target in (1, 2, STATUS_FD, *((COLLECT_FD,) if command.collect else ())):
                 pipes[target], files[target] = os.pipe()
-            files[0] = _memory_file(command.stdin) if command.stdin else os.open(os.devnull, os.O_RDONLY)
-            files[SECCOMP_FD], files[STARTED_FD] = _memory_file(program), os.dup(mark)
+            files[0] = memory_file(command.stdin) if command.stdin else os.open(os.devnull, os.O_RDONLY)
+            files[SECCOMP_FD], files[STARTED_FD] = memory_file(program), os.dup(mark)
             group = f"root:x:0:\nledex:x:{uid}:\nnogroup:x:65534:\n"
             passwd = f"root:x:0:0:root:/root:/bin/sh\nledex:x:{uid}:{uid}:ledex:/tmp/home:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
-            files[PASSWD_FD], files[GROUP_FD] = _memory_file(passwd.encode()), _memory_file(group.encode())
+            files[PASSWD_FD], files[GROUP_FD] = memory_file(passwd.encode()), memory_file(group.encode())
             prepared = prepared_folder()
             options = [*arguments(command, prepared, self.as_root), "--seccomp", str(SECCOMP_FD), "--json-status-fd", str(STATUS_FD)]
-            files[ARGS_FD] = _memory_file(b"".join(os.fsencode(o) + b"\0" for o in options))
+            files[ARGS_FD] = memory_file(b"".join(os.fsencode(o) + b"\0" for o in options))
             try:
-                pid = _spawn([self.executable, "--args", str(ARGS_FD), "--", *_inner(command, uid, self.as_root)], files)
+                pid = spawn([self.executable, "--args", str(ARGS_FD), "--", *_inner(command, uid, self.as_root)], files)
             except BaseException:
                 for descriptor in pipes.values():
                     os.close(descriptor)
@@ -285,26 +277,3 @@ def _not_started(execution: Execution) -> SandboxError:
         return WorkspaceError(f"the work tree could not be laid out in the sandbox ({lines[-1]}): raise limits.tree_mb, or remove large "
                               "files from the checkout")  # fmt: skip
     return IsolationUnavailable(f"bubblewrap could not start ({lines[-1]}): run `ledex doctor`")
-
-
-def _spawn(argv: Sequence[str], files: dict[int, int]) -> int:
-    """posix_spawn with exactly these descriptors: ``files[n]`` becomes descriptor n, and no other descriptor reaches the sandbox."""
-    high = {n: fcntl.fcntl(d, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD) for n, d in files.items()}
-    try:
-        actions: list[tuple[int, int] | tuple[int, int, int]] = [(os.POSIX_SPAWN_CLOSE, d) for d in _inheritable()]
-        actions += [(os.POSIX_SPAWN_DUP2, source, target) for target, source in high.items()]
-        encoded = [os.fsencode(a) for a in argv]
-        return os.posix_spawn(encoded[0], encoded, {}, file_actions=actions, setsigdef=range(1, 32), setsid=True)
-    except OSError as error:
-        raise SandboxError(f"the sandbox could not be started: {error.strerror}") from error
-    finally:
-        for descriptor in high.values():
-            os.close(descriptor)
-
-
-def _inheritable() -> Iterator[int]:
-    """Descriptors that this process was itself given open on exec (Python's own are closed on exec)."""
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            if int(name) > 2 and os.get_inheritable(int(name)):
-                yield int(name)

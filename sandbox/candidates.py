@@ -8,17 +8,14 @@ project is imported, for edits that only an import can change. The cold tier is 
 from __future__ import annotations
 
 import contextlib
-import json
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sandbox import CandidateServerError
-from sandbox.runner import Session
-from sandbox.supervision import readable
-from sandbox.testing import Bench, python_command
+from sandbox.testing import Bench
+from sandbox.warm_process import WarmProcess
 from sandbox.workspace import Workspace
 
 Tier = Literal["in_process", "fork", "import"]
@@ -88,54 +85,6 @@ class Tally:
         self.seconds[tier] = self.seconds.get(tier, 0.0) + seconds
 
 
-class _Link:
-    """One sandboxed server process and its message channel."""
-
-    def __init__(self, bench: Bench, workspace: Workspace, mode: str, tests: Sequence[str], wall_seconds: float) -> None:
-        options = {
-            "framework": bench.plan.framework, "arguments": list(bench.plan.arguments), "only": list(tests), "mode": mode,
-            "overlay": bench.environment.overlay, "cwd_on_path": bench.plan.cwd_on_path, "coverage": False,
-            "cpu_seconds": bench.limits.cpu_seconds}  # fmt: skip
-        limits = replace(bench.limits, wall_seconds=wall_seconds, cpu_seconds=max(int(wall_seconds) + 60, bench.limits.cpu_seconds))
-        self.session: Session = bench.runner.open(python_command(bench, workspace, options, limits))
-        self._buffer = b""
-        ready = self.receive(60.0)
-        if ready.get("kind") != "ready":
-            self.close()
-            raise CandidateServerError(f"the warm tiers could not start: {ready.get('message', 'no answer')}")
-        self.tests = [str(t) for t in ready.get("tests", [])]
-
-    def send(self, request: Mapping[str, object]) -> None:
-        try:
-            self.session.channel.sendall((json.dumps(request) + "\n").encode())
-        except OSError as error:
-            raise CandidateServerError(f"the warm tiers stopped: {error}") from error
-
-    def receive(self, seconds: float) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
-        channel: socket.socket = self.session.channel
-        while b"\n" not in self._buffer:
-            left = deadline - time.monotonic()
-            if left <= 0 or not readable(channel.fileno(), left):
-                raise CandidateServerError("the warm tiers did not answer in time")
-            try:
-                data = channel.recv(1 << 16)
-            except OSError as error:
-                raise CandidateServerError(f"the warm tiers stopped: {error}") from error
-            if not data or len(self._buffer) > 1 << 26:
-                raise CandidateServerError("the warm tiers stopped")
-            self._buffer += data
-        line, self._buffer = self._buffer.split(b"\n", 1)
-        try:
-            message = json.loads(line)
-        except ValueError as error:
-            raise CandidateServerError("the warm tiers answered nonsense") from error
-        return message if isinstance(message, dict) else {}
-
-    def close(self) -> None:
-        self.session.kill()
-
-
 class CandidateServer:
     """Warm judge of one workspace and test set. Use as a context manager, from one thread that outlives it.
 
@@ -159,10 +108,10 @@ class CandidateServer:
         self._only_fork = only_fork
         self._wanted = (*failing, *passing)
         self._failing, self._passing = tuple(failing), tuple(passing)
-        self._swap: _Link | None = _Link(bench, workspace, "swap", self._wanted, wall_seconds)
-        self._import: _Link | None = None
+        self._swap: WarmProcess | None = WarmProcess(bench, workspace, "swap", self._wanted, wall_seconds)
+        self._import: WarmProcess | None = None
         self.tally = Tally()
-        self._soiled = 0
+        self._doubtful = 0
         self._batches = 0
         self._restarts = 0
         self.probe: Probe | None = None
@@ -231,27 +180,27 @@ class CandidateServer:
         if probe.tier == "in_process":
             self._batches += 1
             again = []
-            for judgement, soiled in self._ask(self._swap_link(), pending, True, 1, "in_process"):
-                if soiled or judgement.status == "plausible":
+            for judgement in self._ask(self._swap_link(), pending, True, 1, "in_process"):
+                if judgement.status == "plausible":
                     again.append(by_id[judgement.id])
                 else:
                     done[judgement.id] = judgement
-            if len(again) > len(trials) // 2 and len(trials) > 8:
-                self._soiled += 1
-                if self._soiled >= 3 and self._soiled * 3 > self._batches:
+            if len(again) > len(trials) // 2 and len(trials) > 8:  # hardly any edit is right: what makes most pass is damage
+                self._doubtful += 1
+                if self._doubtful >= 3 and self._doubtful * 3 > self._batches:
                     self.probe = replace(probe, tier="fork", reason="candidates kept damaging shared state")
             pending = again
-        for judgement, _ in self._ask(self._swap_link(), pending, False, 1, "fork") if pending else ():
+        for judgement in self._ask(self._swap_link(), pending, False, 1, "fork") if pending else ():
             done[judgement.id] = judgement
         unfit = [by_id[i] for i, j in done.items() if j.status == "unfit"]
         if unfit:
-            for judgement, _ in self._ask(self._import_link(), unfit, False, 1, "import"):
+            for judgement in self._ask(self._import_link(), unfit, False, 1, "import"):
                 done[judgement.id] = judgement
         return [done[t.id] for t in trials if t.id in done]
 
     def judge_long(self, trials: Sequence[Trial]) -> list[Judgement]:
         """Judge candidates that ran out of fuel or time again, with a hundred times as much of both, one fork each."""
-        return [j for j, _ in self._ask(self._swap_link(), list(trials), False, _LONG_FUEL, "fork")]
+        return list(self._ask(self._swap_link(), list(trials), False, _LONG_FUEL, "fork"))
 
     def observe(
         self, unit: Unit, edits: Sequence[tuple[int, int, str]], wanted: Sequence[tuple[int, int, int, int]], test: str
@@ -285,17 +234,17 @@ class CandidateServer:
             raise CandidateServerError("start() comes before judge()")
         return self.probe
 
-    def _swap_link(self) -> _Link:
+    def _swap_link(self) -> WarmProcess:
         if self._swap is None or self._swap.session.poll() is not None:
-            self._swap = _Link(self._bench, self._workspace, "swap", self._wanted, self._wall)
+            self._swap = WarmProcess(self._bench, self._workspace, "swap", self._wanted, self._wall)
         return self._swap
 
-    def _import_link(self) -> _Link:
+    def _import_link(self) -> WarmProcess:
         if self._import is None or self._import.session.poll() is not None:
-            self._import = _Link(self._bench, self._workspace, "import", self._wanted, self._wall)
+            self._import = WarmProcess(self._bench, self._workspace, "import", self._wanted, self._wall)
         return self._import
 
-    def _ask(self, link: _Link, trials: Sequence[Trial], in_place: bool, factor: int, tier: Tier) -> Iterator[tuple[Judgement, bool]]:
+    def _ask(self, link: WarmProcess, trials: Sequence[Trial], in_place: bool, factor: int, tier: Tier) -> Iterator[Judgement]:
         probe = self._probed()
         slowest = max((probe.seconds.get(t, 0.0) for t in (*probe.failing, *probe.passing)), default=0.0)
         seconds = (0.15 + 4 * slowest) * min(factor, 20)
@@ -315,6 +264,5 @@ class CandidateServer:
                 break
             for number, status, gained, killer in message.get("answers", []):
                 answered += status != "unjudged"
-                soiled = status == "soiled"
-                yield Judgement(int(number), "fails" if soiled else status, int(gained), killer, tier), soiled
+                yield Judgement(int(number), status, int(gained), killer, tier)
         self.tally.add(tier, answered, time.monotonic() - started)

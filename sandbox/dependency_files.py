@@ -31,7 +31,6 @@ class Found:
     newest: list[int] = field(default_factory=list)
     install: bool = False
     dynamic: bool = False
-    backend: str = ""
     name: str = ""
     read: list[str] = field(default_factory=list)
 
@@ -43,7 +42,6 @@ def read_pyproject(files: Mapping[str, str], found: Found) -> None:
         return
     project, tool = _table(data, "project"), _table(data, "tool")
     build = _table(data, "build-system")
-    found.backend = str(build.get("build-backend") or " ".join(_strings(build.get("requires"))))
     groups = _table(data, "dependency-groups")
     for name in TEST_NAMES:
         if name in groups:

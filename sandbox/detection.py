@@ -38,7 +38,6 @@ class Requirements:
     python: str = ""
     pinned_python: str = ""
     newest_tested: int | None = None
-    build_backend: str = ""
     name: str = ""
     source_layout: bool = False
     files: tuple[str, ...] = ()
@@ -63,7 +62,7 @@ def detect(files: Mapping[str, str]) -> Requirements:
         requirement_files=(*test, *plain), development_files=development,
         packages=_valid(found.packages), development=_valid(found.development),
         python=_specifier(found.python), pinned_python=_pinned(files.get(".python-version", "")),
-        newest_tested=max(found.newest, default=None), build_backend=found.backend, name=found.name,
+        newest_tested=max(found.newest, default=None), name=found.name,
         source_layout=any(path.startswith("src/") and path.endswith(".py") for path in files),
         files=_with_references(files, [*read, *(p for p in ("pyproject.toml", "setup.cfg", "setup.py") if p in files)]),
         source=_sentence(read, found),

@@ -205,19 +205,6 @@ def remedy(found: Sequence[Finding]) -> str | None:
     return next((f.remedy for f in found if not f.ok and f.remedy), None)
 
 
-def readable_inside(runner: Runner, command: Command) -> Finding:
-    """Whether an interpreter starts as the uid that tests run as. ``command`` starts it and ends at once."""
-    try:
-        execution = runner.run(command)
-    except SandboxError as error:
-        return Finding("interpreter", False, str(error))
-    if execution.ok:
-        return Finding("interpreter", True, f"{command.argv[0]} starts inside")
-    lines = execution.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-    folder = Path(command.argv[0]).parent.parent
-    return Finding("interpreter", False, f"{command.argv[0]} does not start inside ({lines[-1]})", f"chmod -R o+rX {folder}")
-
-
 def measure_start(runner: Runner, n: int = 50) -> tuple[float, float]:
     """Median milliseconds to run ``/bin/true`` (bare, sandboxed), measured in turns so that a loaded machine slows both."""
     command = Command(("/bin/true",))

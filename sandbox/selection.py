@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 from sandbox import IsolationUnavailable, SandboxError
 from sandbox.bubblewrap import BubblewrapRunner
@@ -12,8 +11,6 @@ from sandbox.limits import Limits
 from sandbox.runner import Command, Runner
 from sandbox.sandlock import SandlockRunner
 from sandbox.unsafe import UnsafeRunner
-
-Preference = Literal["auto", "bubblewrap", "sandlock", "container", "none"]
 
 RUNNERS: Mapping[str, Callable[[], Runner]] = {"bubblewrap": BubblewrapRunner, "sandlock": SandlockRunner, "container": ContainerRunner}
 """In the order in which they are tried."""

@@ -41,6 +41,8 @@ class Import:
     line: int
     at_import: bool
     """Whether it runs when the module is imported: not inside a function, and not only for the type checker."""
+    runs: bool = True
+    """Whether it ever runs: not only for the type checker."""
 
 
 @dataclass(frozen=True)
@@ -80,20 +82,20 @@ def read_imports(module: Module) -> list[Import]:
     return list(_walk(ast.parse(module.source), module, at_import=True))
 
 
-def _walk(node: ast.AST, module: Module, at_import: bool) -> Iterator[Import]:
+def _walk(node: ast.AST, module: Module, at_import: bool, runs: bool = True) -> Iterator[Import]:
     if isinstance(node, ast.Import):
         for alias in node.names:
-            yield Import(alias.name, None, node.lineno, at_import)
+            yield Import(alias.name, None, node.lineno, at_import, runs)
     elif isinstance(node, ast.ImportFrom):
         target = _absolute(module, node)
         for alias in node.names:
-            yield Import(target, alias.name, node.lineno, at_import)
+            yield Import(target, alias.name, node.lineno, at_import, runs)
     elif isinstance(node, ast.Call) and (literal := _dynamic_target(node)) is not None:
-        yield Import(literal, None, node.lineno, at_import)
+        yield Import(literal, None, node.lineno, at_import, runs)
     inside = at_import and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
     never_runs = node.body if isinstance(node, ast.If) and is_for_the_type_checker(node.test) else []
     for child in ast.iter_child_nodes(node):
-        yield from _walk(child, module, inside and child not in never_runs)
+        yield from _walk(child, module, inside and child not in never_runs, runs and child not in never_runs)
 
 
 def _absolute(module: Module, node: ast.ImportFrom) -> str:
@@ -168,13 +170,13 @@ def circle(house: House) -> list[str]:
 
 
 def foreign_imports(house: House) -> list[str]:
-    """What the files that run in the tested project's interpreter import beyond the standard library, pytest and coverage."""
+    """What the files that run in the tested project's interpreter import there beyond the standard library, pytest and coverage."""
     return [
         f"{module.name}:{found.line} imports {found.target or '.'}"
         for module in house.values()
         if is_inside_tested_project(module)
         for found in read_imports(module)
-        if top(found.target) not in INSIDE_THE_TESTED_PROJECT
+        if found.runs and top(found.target) not in INSIDE_THE_TESTED_PROJECT
     ]
 
 
@@ -289,6 +291,12 @@ def test_imports_that_run_later_or_never_make_no_circle() -> None:
 @pytest.mark.parametrize("source", ["import numpy", "from . import x", "from sandbox import report", "def f():\n    import pydantic"])
 def test_a_file_for_the_tested_project_that_needs_more_than_the_standard_library_is_found(source: str) -> None:
     assert len(foreign_imports(house_of(sandbox="", sandbox___ledex_probe=source))) == 1
+
+
+def test_a_file_for_the_tested_project_may_show_the_type_checker_its_siblings() -> None:
+    source = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from sandbox import _ledex_run\nelse:\n    import os"
+    assert foreign_imports(house_of(sandbox="", sandbox___ledex_probe=source)) == []
+    assert len(foreign_imports(house_of(sandbox="", sandbox___ledex_probe=source.replace("import os", "import numpy")))) == 1
 
 
 def test_a_file_for_the_tested_project_with_new_syntax_is_found() -> None:

@@ -19,18 +19,17 @@ from bot.github.protocol import AppIdentity, Delivery, GitAccess
 from bot.github.reads import Reads
 from bot.github.tokens import AppAuth, Credentials, Grant, InstallationAuth, Token, TokenCache, token_of
 from bot.github.transport import Manners, PoliteRequester
+from bot.github.writes import Writes
 
 
-class RepositorySession(Reads, Commits):
+class RepositorySession(Reads, Writes, Commits):
     """See ``protocol.Session``. Holds one connection: use it in one thread and as a context manager."""
 
     def __init__(self, app: GitHub, grant: Grant, repository_id: int, repository: str) -> None:
-        self.installation_id = grant.installation_id
-        self.repository_id = repository_id
-        self.repository = repository
-        self._app = app
+        self._web_url = app.web_url
         self._auth = InstallationAuth(app.tokens, grant)
-        self.requester = PoliteRequester(app.manners, self._auth, app.budget(grant.installation_id))
+        requester = PoliteRequester(app.manners, self._auth, app.budget(grant.installation_id))
+        super().__init__(requester, grant.installation_id, repository_id, repository, app.identity, app.locks.hold)
 
     def __enter__(self) -> Self:
         return self
@@ -39,13 +38,7 @@ class RepositorySession(Reads, Commits):
         self.requester.close()
 
     def git_access(self) -> GitAccess:
-        return git_access(self._app.web_url, self.repository, self._auth.token)
-
-    def _identity(self) -> AppIdentity:
-        return self._app.identity()
-
-    def _one_at_a_time(self, what: str) -> AbstractContextManager[Any]:
-        return self._app.locks.hold(what)
+        return git_access(self._web_url, self.repository, self._auth.token)
 
 
 class GitHub:

@@ -11,18 +11,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from bot.github import Conflict, NotFound, Rejected
+from bot.github.access import RepositoryAccess
 from bot.github.protocol import CommitText, FileChange, Posted
 from bot.github.transport import land
-from bot.github.writes import Writes
 from bot.runs import PullRequest
 
 RUN_TRAILER = "Ledex-Run"
 
 
-class Commits(Writes):
-    def pull_request(self, number: int) -> PullRequest:
-        raise NotImplementedError
-
+class Commits(RepositoryAccess):
     def open_stacked(
         self,
         pull_request: PullRequest,
@@ -105,18 +102,17 @@ class Commits(Writes):
         return land(lambda: None, lambda: self._answered("POST", rest, body), self.requester.manners.clock)[0]
 
     def _read_commit(self, sha: str) -> dict[str, Any]:
-        commit: dict[str, Any] = self.requester.requestJsonAndCheck("GET", self._path(f"git/commits/{sha}"))[1]
-        return commit
+        return self._read(f"git/commits/{sha}")
 
     def _tip(self, branch: str) -> str | None:
         try:
-            return str(self.requester.requestJsonAndCheck("GET", self._path(f"git/ref/heads/{quoted(branch)}"))[1]["object"]["sha"])
+            return str(self._read(f"git/ref/heads/{quoted(branch)}")["object"]["sha"])
         except NotFound:
             return None
 
     def _open_from(self, branch: str, base: str) -> dict[str, Any] | None:
         owner = self.repository.split("/")[0]
-        pulls = self.requester.pages(self._path("pulls"), parameters={"state": "open", "head": f"{owner}:{branch}", "base": base})
+        pulls = self._list("pulls", state="open", head=f"{owner}:{branch}", base=base)
         return next((p for p in pulls if p["head"]["ref"] == branch), None)
 
 

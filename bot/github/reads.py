@@ -1,4 +1,4 @@
-"""What one step reads of its repository, as plain values. Mixed into ``client.RepositorySession``."""
+"""What one step reads of its repository, as plain values."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from github.Repository import Repository
 
 from bot.github import Forbidden, NotFound
+from bot.github.access import RepositoryAccess
 from bot.github.artifacts import Artifact, Caps, read_reports, worth_reading
 from bot.github.downloads import download_ends, download_whole
 from bot.github.protocol import ChangedFile, PolicyText
-from bot.github.transport import PoliteRequester
 from bot.github.values import annotation_of, changed_file_of, head_owner_of, number_at_end, pull_request_of, text_of
 from bot.runs import Annotation, FailedRun, Job, PullRequest, Report, Step
 
@@ -25,22 +25,14 @@ MOST_ANNOTATIONS = 200
 MOST_OPEN_WALKED = 1_000
 MOST_RUNS_LISTED = 1_000
 _POLICY_PATHS = (".github/ledex.toml", ".ledex.toml")
+"""The first that exists; else the organisation's, at the first of these in its ``.github`` repository."""
 T = TypeVar("T")
 
 
-class Reads:
-    requester: PoliteRequester
-    installation_id: int
-    repository_id: int
-    repository: str
-
+class Reads(RepositoryAccess):
     @property
     def _repository(self) -> Repository:
         return Repository(self.requester, url=f"/repos/{self.repository}")
-
-    def _list(self, path: str, item: str = "", **parameters: Any) -> Iterator[dict[str, Any]]:
-        """Plain values: PyGithub's list items ask GitHub again, each for itself, when a field is missing."""
-        return self.requester.pages(f"/repos/{self.repository}/{path}", item, parameters)
 
     # Pull requests
 
@@ -110,7 +102,7 @@ class Reads:
 
     def _job(self, data: dict[str, Any]) -> Job:
         check_run_id = number_at_end(data.get("check_run_url"))
-        log_path = f"/repos/{self.repository}/actions/jobs/{data['id']}/logs"
+        log_path = self._path(f"actions/jobs/{data['id']}/logs")
         log = self._readable(lambda: download_ends(self.requester, log_path, cap=LOG_CAP_BYTES), None)
         return Job(
             id=data["id"],
@@ -129,18 +121,18 @@ class Reads:
 
     def _reports(self, run_id: int) -> tuple[Report, ...]:
         caps = Caps()
-        _, data = self.requester.requestJsonAndCheck("GET", f"/repos/{self.repository}/actions/runs/{run_id}/artifacts", {"per_page": 100})
+        data = self._read(f"actions/runs/{run_id}/artifacts", {"per_page": 100})
         listed = [Artifact(a["id"], a["name"], a["size_in_bytes"], bool(a["expired"])) for a in data.get("artifacts") or ()]
         reports: list[Report] = []
         for artifact in worth_reading(listed, caps):
-            path = f"/repos/{self.repository}/actions/artifacts/{artifact.id}/zip"
+            path = self._path(f"actions/artifacts/{artifact.id}/zip")
             archive = self._readable(lambda path=path: download_whole(self.requester, path, cap=caps.artifact_bytes), None)  # type: ignore[misc]
             if archive:
                 reports.extend(read_reports(archive, artifact.name, caps))
         return tuple(reports)
 
     def failed_suite(self, suite_id: int) -> FailedRun:
-        _, suite = self.requester.requestJsonAndCheck("GET", f"/repos/{self.repository}/check-suites/{suite_id}")
+        suite = self._read(f"check-suites/{suite_id}")
         conclusion = suite.get("conclusion") or ""
         jobs: tuple[Job, ...] = ()
         if conclusion in FAILED:

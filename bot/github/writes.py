@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from bot.github import GitHubError, Rejected, Unavailable
-from bot.github.protocol import AppIdentity, Button, CheckRun, CommentKind, Posted, Reaction, ReviewComment
-from bot.github.transport import PoliteRequester, land
+from bot.github.access import RepositoryAccess
+from bot.github.protocol import Button, CheckRun, CommentKind, Posted, Reaction, ReviewComment
+from bot.github.transport import land
 from bot.runs import Annotation
 
 COMMENT_LIMIT = 65_536
@@ -20,22 +20,7 @@ ANNOTATION_MESSAGE_LIMIT = 60_000
 _CUT = "\n\n... cut here: GitHub takes no more."
 
 
-class Writes:
-    requester: PoliteRequester
-    repository: str
-
-    def _identity(self) -> AppIdentity:
-        raise NotImplementedError
-
-    def _one_at_a_time(self, what: str) -> AbstractContextManager[Any]:
-        raise NotImplementedError
-
-    def _path(self, rest: str) -> str:
-        return f"/repos/{self.repository}/{rest}"
-
-    def _send(self, verb: str, rest: str, body: Any) -> Any:
-        return self.requester.requestJsonAndCheck(verb, self._path(rest), input=body)[1]
-
+class Writes(RepositoryAccess):
     # Comments and reviews
 
     def upsert_comment(self, number: int, marker: str, body: str) -> Posted:
@@ -58,7 +43,7 @@ class Writes:
 
     def _our_comment(self, number: int, marker: str) -> dict[str, Any] | None:
         """The oldest; a person who quotes the marker is not us."""
-        comments = self.requester.pages(self._path(f"issues/{number}/comments"))
+        comments = self._list(f"issues/{number}/comments")
         return next((c for c in comments if marker in (c["body"] or "") and self._is_ours(c)), None)
 
     def _is_ours(self, said: dict[str, Any]) -> bool:
@@ -82,7 +67,7 @@ class Writes:
         return Posted(made["id"], made.get("html_url") or "", created)
 
     def _our_review(self, number: int, marker: str) -> dict[str, Any] | None:
-        reviews = self.requester.pages(self._path(f"pulls/{number}/reviews"))
+        reviews = self._list(f"pulls/{number}/reviews")
         return next((r for r in reviews if marker in (r.get("body") or "") and self._is_ours(r)), None)
 
     def react(self, comment_id: int, content: Reaction = "eyes", kind: CommentKind = "issue") -> bool:
@@ -123,18 +108,14 @@ class Writes:
                 if failures == MOST_FAILURES:
                     raise
                 clock.backoff(failures)
-                sent = annotation_count(self.requester.requestJsonAndCheck("GET", self._path(path))[1])
+                sent = annotation_count(self._read(path))
                 continue
             sent += ANNOTATIONS_A_REQUEST
             if sent >= len(check.annotations):
                 return
 
-    def _answered(self, verb: str, rest: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = self._send(verb, rest, body)
-        return answer
-
     def _our_check_run(self, head_sha: str, external_id: str, name: str) -> dict[str, Any] | None:
-        runs = self.requester.pages(self._path(f"commits/{head_sha}/check-runs"), "check_runs", {"check_name": name, "filter": "all"})
+        runs = self._list(f"commits/{head_sha}/check-runs", "check_runs", check_name=name, filter="all")
         ours = (r for r in runs if (r.get("app") or {}).get("id") == self._identity().id)
         return next((r for r in ours if r.get("external_id") == external_id), None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.comment import CommentView, ProofFacts, State
+from bot.comment_view import CommentView, ProofFacts, State
 from sandbox.report import Failure, Frame
 from sandbox.verification import Check, Counts
 

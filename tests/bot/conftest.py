@@ -1,7 +1,8 @@
-"""A database of each kind, and the servers that tests may ask for."""
+"""A database of each kind, the servers that tests may ask for, and the bot at work on the emulated GitHub."""
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,14 @@ from sqlalchemy import make_url, text
 
 from bot.context import Context
 from bot.database import Database, migrate, open_database
+from bot.demo.emulator import script
+from bot.demo.stage import Stage, stage
 from bot.settings import BotSettings
 from tests import services
+from tests.bot.shop import FILES, FIXED
+from tests.bot.staged import Case, StandIn
+
+NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +76,23 @@ def context(tmp_path: Path) -> Iterator[Context]:
     migrate(opened)
     yield Context(settings, opened)
     opened.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, StandIn]]:
+    """The bot beside the emulated GitHub; starting them takes longer than most tests do, so a module's tests share them."""
+    repair = StandIn()
+    with stage(tmp_path_factory.mktemp("stage"), extra={"repair": repair}) as running:
+        yield running, repair
+
+
+@pytest.fixture
+def case(whole: tuple[Stage, StandIn], request: pytest.FixtureRequest) -> Iterator[Case]:
+    """A repository of its own for each test, with the files it is parametrized with; whatever passed must fit GitHub's description."""
+    running, repair = whole
+    repair.outcome, repair.before = FIXED, lambda: None
+    repair.asked.clear()
+    files = {**FILES, **getattr(request, "param", {})}
+    repository = script.add_repository(running.emulator, f"octo/shop-{next(NUMBERS)}", files, writers=("maintainer",))
+    yield Case(running, repair, repository)
+    assert running.emulator.violations == []

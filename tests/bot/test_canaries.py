@@ -10,7 +10,8 @@ from sqlalchemy import inspect, text
 
 from bot.demo.emulator import script
 from bot.demo.stage import SECRET, Stage, stage
-from tests.bot.test_handlers import BROKEN, LOG, SHOP, TESTS, StandIn
+from tests.bot.shop import BROKEN, FILES, LOG
+from tests.bot.staged import StandIn
 
 
 def searched(running: Stage, folder: Path, records: list[logging.LogRecord]) -> str:
@@ -34,7 +35,7 @@ def test_no_secret_is_found_in_anything_that_is_kept_said_or_posted(
     caplog.set_level(logging.DEBUG)
     with stage(tmp_path, extra={"repair": StandIn()}) as running:
         running.emulator.long_tokens = long_tokens
-        repository = script.add_repository(running.emulator, "octo/shop", {"shop.py": SHOP, "test_shop.py": TESTS}, writers=("maintainer",))
+        repository = script.add_repository(running.emulator, "octo/shop", FILES, writers=("maintainer",))
         pull = script.open_pull_request(running.emulator, repository, "cheap", {"shop.py": BROKEN})
         script.fail_run(running.emulator, pull, [script.CiJob("test", LOG)])
         running.settle(60)

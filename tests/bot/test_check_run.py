@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from bot.check_run import APPLY, MAX_ANNOTATIONS, MAX_TEXT, REJECT, STACKED_PR, CheckRunView, render_check_run
-from bot.comment import State
+from bot.comment_view import State
 from bot.policy import EffectivePolicy, PolicyFile, RepositoryPolicy, effective_policy
 from bot.runs import Annotation
 from tests.bot.comment_views import VIEWS, fix_ready

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.commands import NAMES, Command, Unknown, help_reply, no_access_reply, parse, refused_reply, unknown_reply
+from bot.commands import NAMES, Command, Unknown, help_reply, parse, refused_reply, unknown_reply
 from tests.bot.rendering import HOSTILE, rendered
 
 
@@ -106,7 +106,6 @@ def test_help_lists_what_can_be_used() -> None:
 
 def test_refusals_name_the_command_and_the_reason() -> None:
     assert refused_reply(Command("apply"), "the head has moved on") == "`/ledex apply` was not carried out: the head has moved on."
-    assert "write access" in no_access_reply(Command("apply"))
 
 
 @given(st.text(max_size=200))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from sqlalchemy import event, func, select, text
 from typer.testing import CliRunner
 
@@ -14,31 +11,24 @@ from bot import cli
 from bot.database import Database, migrate, open_database
 from bot.demo.emulator import script
 from bot.demo.emulator.state import Repository
-from bot.demo.stage import Stage, stage
+from bot.demo.stage import Stage
 from bot.erasure import Erased, forget_installation
 from bot.export import found
 from bot.models import AuditRow, FeedbackRow, FixRow, InstallationRow, JobRow, Model, TrajectoryRow
 from inference.trajectory import RecordedEnvironment, RecordedProblem, Trajectory, trajectory_json
 from sandbox.cache import EnvironmentCache, seal
-from tests.bot.test_handlers import LOG, SHOP, TESTS, Case, StandIn
+from tests.bot.shop import FILES, LOG, SHOP
+from tests.bot.staged import Case, StandIn
 
-NUMBERS = itertools.count(1)
 SHARING = "[learning]\nuse_feedback = true\nshare_code = true\n"
 MARK = "quaint_name"
 """In the code of the repository that is forgotten, and in no other."""
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, StandIn]]:
-    repair = StandIn()
-    with stage(tmp_path_factory.mktemp("stage"), extra={"repair": repair}) as running:
-        yield running, repair
-
-
 def lived_in(whole: tuple[Stage, StandIn], owner: str, mark: str = "") -> Case:
     """A repository of another account, with a fix, a rejection, a switch, and a pull request that was only opened."""
     running, repair = whole
-    files = {"shop.py": SHOP, "test_shop.py": TESTS, ".github/ledex.toml": SHARING, f"{mark or 'other'}.py": f"{mark or 'other'} = 1\n"}
+    files = {**FILES, ".github/ledex.toml": SHARING, f"{mark or 'other'}.py": f"{mark or 'other'} = 1\n"}
     repository = script.add_repository(running.emulator, f"{owner}/shop", files, writers=("maintainer",))
     case = Case(running, repair, repository)
     pull = case.pull()

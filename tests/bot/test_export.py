@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import json
 import os
 import tarfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +18,6 @@ from typer.testing import CliRunner
 from bot import cli
 from bot.demo.emulator import script
 from bot.demo.emulator.state import Pull
-from bot.demo.stage import Stage, stage
 from bot.erasure import enforce_retention, trees_folder
 from bot.export import ExportFailed, export
 from bot.models import FixRow, TrajectoryRow
@@ -28,28 +25,12 @@ from bot.recording import archive
 from inference import trajectory as format_module
 from inference.trajectory import Trajectory, read_trajectories
 from sandbox.workspace import Workspace
-from tests.bot.test_handlers import BROKEN, FIXED, SHOP, TESTS, Case, StandIn
+from tests.bot.shop import BROKEN, FIXED
+from tests.bot.staged import Case
 
 SCHEMA = json.loads(Path(format_module.__file__).with_name("trajectory.schema.json").read_text(encoding="utf-8"))
-NUMBERS = itertools.count(1)
 LEARNING = {".github/ledex.toml": "[learning]\nuse_feedback = true\n"}
 SHARING = {".github/ledex.toml": "[learning]\nuse_feedback = true\nshare_code = true\nretention_days = 5\n"}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, StandIn]]:
-    repair = StandIn()
-    with stage(tmp_path_factory.mktemp("stage"), extra={"repair": repair}) as running:
-        yield running, repair
-
-
-@pytest.fixture
-def case(whole: tuple[Stage, StandIn], request: pytest.FixtureRequest) -> Case:
-    running, repair = whole
-    repair.outcome, repair.before = FIXED, lambda: None
-    files = {"shop.py": SHOP, "test_shop.py": TESTS, **getattr(request, "param", {})}
-    repository = script.add_repository(running.emulator, f"octo/export-{next(NUMBERS)}", files, writers=("maintainer",))
-    return Case(running, repair, repository)
 
 
 def posted(case: Case) -> Pull:

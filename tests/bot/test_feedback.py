@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -14,12 +12,12 @@ from sqlalchemy import select
 from bot import store
 from bot.demo.emulator import script
 from bot.demo.emulator.state import Pull
-from bot.demo.stage import Stage, stage
 from bot.feedback import PER_ACTOR, Fate, capped, fate, is_restored, patch_hunks, regions, reverted_commits
 from bot.models import AuditRow, FeedbackRow, FixRow
 from inference.patch import unified_diff
 from inference.trajectory import Feedback
-from tests.bot.test_handlers import BROKEN, FIXED, SHOP, TESTS, Case, StandIn
+from tests.bot.shop import BROKEN, SHOP
+from tests.bot.staged import Case
 
 PATCH = unified_diff({"shop.py": (BROKEN.encode(), SHOP.encode())}).decode()
 ANOTHER_FIX = BROKEN.replace("max(prices)", "sorted(prices)[0]")
@@ -149,25 +147,7 @@ def test_ignored_gives_way_to_whatever_else_is_known() -> None:
 
 # Against the emulated GitHub
 
-NUMBERS = itertools.count(1)
 LEARNING = {".github/ledex.toml": "[learning]\nuse_feedback = true\n"}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, StandIn]]:
-    repair = StandIn()
-    with stage(tmp_path_factory.mktemp("stage"), extra={"repair": repair}) as running:
-        yield running, repair
-
-
-@pytest.fixture
-def case(whole: tuple[Stage, StandIn], request: pytest.FixtureRequest) -> Iterator[Case]:
-    running, repair = whole
-    repair.outcome, repair.before = FIXED, lambda: None
-    files = {"shop.py": SHOP, "test_shop.py": TESTS, **getattr(request, "param", {})}
-    repository = script.add_repository(running.emulator, f"octo/learn-{next(NUMBERS)}", files, writers=("maintainer",))
-    yield Case(running, repair, repository)
-    assert running.emulator.violations == []
 
 
 def posted(case: Case, **options: object) -> Pull:

@@ -2,114 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import pytest
 from sqlalchemy import select
 
 from bot.demo.emulator import script
 from bot.demo.emulator.faults import Fault
-from bot.demo.emulator.state import Comment, Pull, Repository
-from bot.demo.stage import Stage, stage
-from bot.models import FeedbackRow, FixRow, JobRow, RunRow
+from bot.models import FeedbackRow, FixRow, RunRow
 from inference.outcome import Outcome
-from inference.patch import unified_diff
-from inference.proposer import Proposal
-from inference.repair import RepairRequest
-from sandbox.verification import Counts, Verdict
-
-SHOP = "def total(prices):\n    return sum(prices)\n\n\ndef cheapest(prices):\n    return min(prices)\n"
-TESTS = "from shop import cheapest\n\n\ndef test_cheapest():\n    assert cheapest([3, 1, 2]) == 1\n"
-BROKEN = SHOP.replace("min(prices)", "max(prices)")
-LOG = (
-    "============================= test session starts ==============================\n"
-    "collected 1 item\n"
-    "=================================== FAILURES ===================================\n"
-    "________________________________ test_cheapest _________________________________\n"
-    ">       assert cheapest([3, 1, 2]) == 1\n"
-    "E       assert 3 == 1\n"
-    "test_shop.py:5: AssertionError\n"
-    "=========================== short test summary info ============================\n"
-    "FAILED test_shop.py::test_cheapest - assert 3 == 1\n"
-    "============================== 1 failed in 0.02s ===============================\n"
-    "##[error]Process completed with exit code 1.\n"
-)
-FIXED = Outcome(
-    "fixed",
-    "verified V4",
-    proposals=(
-        Proposal(
-            unified_diff({"shop.py": (BROKEN.encode(), SHOP.encode())}), "`cheapest` took the largest price.", "templates", 0.0,
-            path="shop.py", line=6, verdict=Verdict(4, None, (), 3, Counts(0, 1, 1), Counts(1, 0, 1), 1.0)),
-    ),
-)  # fmt: skip
-
-
-NUMBERS = itertools.count(1)
-
-
-@dataclass
-class StandIn:
-    """A repair that answers what the test says, and counts."""
-
-    outcome: Outcome = FIXED
-    asked: list[RepairRequest] = field(default_factory=list)
-    before: Callable[[], None] = lambda: None
-
-    def __call__(self, request: RepairRequest) -> Outcome:
-        self.asked.append(request)
-        self.before()
-        return self.outcome
-
-
-@dataclass
-class Case:
-    stage: Stage
-    repair: StandIn
-    repository: Repository
-
-    def pull(self, **options: object) -> Pull:
-        return script.open_pull_request(self.stage.emulator, self.repository, "cheap", {"shop.py": BROKEN}, **options)  # type: ignore[arg-type]
-
-    def fail(self, pull: Pull, *logs: str, **options: object) -> None:
-        jobs = [script.CiJob(f"test ({n})", log) for n, log in enumerate(logs or (LOG,))]
-        script.fail_run(self.stage.emulator, pull, jobs, **options)  # type: ignore[arg-type]
-        self.stage.settle(60)
-
-    def comments(self, pull: Pull) -> list[Comment]:
-        return script.comments_of(self.stage.emulator, pull)
-
-    def say(self, pull: Pull, body: str, by: str = "maintainer") -> None:
-        script.comment(self.stage.emulator, pull, body, by=by)
-        self.stage.settle(60)
-
-    def reason(self, kind: str) -> str:
-        with self.stage.context.database.reading() as session:
-            found = select(JobRow.reason).where(JobRow.kind == kind, JobRow.repository_id == self.repository.id).order_by(JobRow.id.desc())
-            return session.scalar(found) or ""
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, StandIn]]:
-    repair = StandIn()
-    with stage(tmp_path_factory.mktemp("stage"), extra={"repair": repair}) as running:
-        yield running, repair
-
-
-@pytest.fixture
-def case(whole: tuple[Stage, StandIn], request: pytest.FixtureRequest) -> Iterator[Case]:
-    """A repository of its own for each test; whatever passed must fit GitHub's description."""
-    running, repair = whole
-    repair.outcome, repair.before = FIXED, lambda: None
-    repair.asked.clear()
-    files = {"shop.py": SHOP, "test_shop.py": TESTS, **getattr(request, "param", {})}
-    repository = script.add_repository(running.emulator, f"octo/shop-{next(NUMBERS)}", files, writers=("maintainer",))
-    yield Case(running, repair, repository)
-    assert running.emulator.violations == []
-
+from tests.bot.shop import BROKEN, LOG
+from tests.bot.staged import Case
 
 # A failed run
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.events import parse
+from bot.payloads import parse
 from bot.planning import QUEUE_OF, QUEUES, Filters, Identity, JobSpec, plan
 from tests.bot import payloads
 from tests.bot.payloads import EVENTS, changed, octokit

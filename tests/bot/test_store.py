@@ -12,8 +12,9 @@ from sqlalchemy.exc import IntegrityError
 
 from bot import locks, pulls, store
 from bot.database import Database
-from bot.events import PullRequestChange, parse
+from bot.events import PullRequestChange
 from bot.models import AuditRow, DeliveryRow, JobRow, RunRow
+from bot.payloads import parse
 from bot.planning import JobSpec
 from bot.store import Claim, Delivery
 from tests.bot import payloads

@@ -12,20 +12,14 @@ from bot.serving import serve, work
 from bot.setting_up import open_bot, timers
 from bot.settings import load_settings
 from inference.outcome import Outcome
-from inference.patch import unified_diff
-from inference.proposer import Proposal
 from inference.repair import RepairRequest
-from sandbox.verification import Counts, Verdict
-from tests.faults.material import BROKEN, FIXED
+from tests.bot.shop import FIXED
 
 
 def repair(request: RepairRequest) -> Outcome:
     """The true fix of the planted bug, after a moment in which the process may be killed."""
     time.sleep(random.uniform(0.0, 0.3))
-    patch = unified_diff({"shop.py": (BROKEN.encode(), FIXED.encode())})
-    verdict = Verdict(4, None, (), 3, Counts(0, 1, 1), Counts(1, 0, 1), 0.1)
-    proposal = Proposal(patch, "The largest was taken.", "templates", 0.0, path="shop.py", line=2, verdict=verdict)
-    return Outcome("fixed", "verified V4", proposals=(proposal,))
+    return FIXED
 
 
 def main(role: str) -> None:

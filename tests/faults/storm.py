@@ -29,7 +29,7 @@ from bot.demo.emulator.faults import FaultPlan
 from bot.demo.emulator.state import Pull
 from bot.store import count_jobs
 from tests import services
-from tests.faults.material import BROKEN, FILES, LOG
+from tests.bot.shop import BROKEN, FILES, LOG
 
 SECRET = "emulated-webhook-secret"
 KINDS = ("403", "422", "429", "secondary", "500", "502", "503", "slow", "drop", "drop_after")

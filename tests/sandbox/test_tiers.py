@@ -16,9 +16,12 @@ from sandbox.testing import Bench, run_tests
 from sandbox.verification import verify
 from sandbox.workspace import Workspace
 from tests.sandbox.conftest import Repository, diff
+from tests.sandbox.seeing import LOOKING, seen
 
-SEEN = '''
-import atexit, builtins, gc, importlib.machinery, json, os, re, resource, signal, sys, threading, traceback
+SEEN = (
+    LOOKING
+    + """
+import atexit, builtins, gc, importlib.machinery, json, re, resource, signal, sys, threading, traceback
 
 try:
     with open("known.json") as file:
@@ -26,21 +29,6 @@ try:
 except OSError:
     KNOWN = None
 FOUND = {}
-
-
-def listed(folder):
-    try:
-        return sorted(os.listdir(folder))
-    except OSError as error:
-        return error.errno
-
-
-def read(path):
-    try:
-        with open(path, errors="replace") as file:
-            return file.read()
-    except OSError as error:
-        return error.errno
 
 
 def descriptors():
@@ -101,7 +89,8 @@ def check(way, name):
 
 if KNOWN is None:
     atexit.register(lambda: print("SEEN " + json.dumps(FOUND), file=sys.__stdout__, flush=True))
-'''
+"""
+)
 TESTS = """
 import pytest
 from sums import add
@@ -200,9 +189,7 @@ def looked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     first = head.with_files({}, repository.space())
     (project / "known.json").unlink()
     blank = repository.commit().workspace()
-    run = run_tests(bench, blank)
-    seen = json.loads(run.execution.stdout.decode().split("SEEN ")[1].splitlines()[0])
-    known = first.with_files({"known.json": json.dumps(seen).encode()}, repository.space())
+    known = first.with_files({"known.json": json.dumps(seen(run_tests(bench, blank))).encode()}, repository.space())
     ways = ("case",) if request.param == "unittest" else ("direct", "fixture")
     failing = ("tests.test_seen.Case.test_add",) if request.param == "unittest" else ("test_seen.py::test_add",)
     return Looked(bench, known, repository, failing, ways, request.param)

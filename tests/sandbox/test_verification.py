@@ -14,10 +14,10 @@ from sandbox.environment import Environment
 from sandbox.frameworks import TestPlan
 from sandbox.refusal import Scope
 from sandbox.reproduction import Reproduction, reproduce
-from sandbox.testing import Bench
+from sandbox.testing import Bench, run_tests
 from sandbox.verification import Verdict, verify
-from sandbox.workspace import Workspace
 from tests.sandbox.conftest import Repository, diff
+from tests.sandbox.seeing import LOOKING, seen
 
 SHOP = '''\
 def total(prices, discount):
@@ -399,23 +399,10 @@ def test_a_test_that_turns_green_with_time_is_refused(repository: Repository) ->
     assert (verdict.level, verdict.refused_by) == (0, "control")
 
 
-SEEN = """
-import json, os, sys, threading
-
-
-def listed(folder):
-    try:
-        return sorted(os.listdir(folder))
-    except OSError as error:
-        return error.errno
-
-
-def read(path):
-    try:
-        with open(path, errors="replace") as file:
-            return file.read()
-    except OSError as error:
-        return error.errno
+SEEN = (
+    LOOKING
+    + """
+import sys, threading
 
 
 def look():
@@ -434,15 +421,7 @@ def look():
         "mounts": [line.split()[4] for line in read("/proc/self/mountinfo").splitlines()], "umask": os.umask(0o022),
     }
 """
-
-
-def looked(bench: Bench, workspace: Workspace, **options: object) -> dict[str, object]:
-    import json
-
-    from sandbox.testing import run_tests
-
-    run = run_tests(bench, workspace, **options)  # type: ignore[arg-type]
-    return json.loads(run.execution.stdout.decode().split("SEEN ")[1].splitlines()[0])  # type: ignore[no-any-return]
+)
 
 
 def test_a_test_sees_the_same_in_every_cold_run(repository: Repository) -> None:
@@ -466,13 +445,10 @@ def test_a_test_sees_the_same_in_every_cold_run(repository: Repository) -> None:
     head = repository.commit().workspace()
     bench = repository.bench(head)
     patched = head.patched(diff("code.py", "x = 1\n", "x = 2\n"), repository.space())
-    first = looked(bench, head)
-    for workspace, options in (
-        (patched, {}),
-        (patched, {"only": ["test_seen.py::test_look"]}),
-        (head, {"only": ["test_seen.py::test_look"]}),
-    ):
-        again = looked(bench, workspace, **options)
+    first = seen(run_tests(bench, head))
+    alone = ["test_seen.py::test_look"]
+    for workspace, only in ((patched, []), (patched, alone), (head, alone)):
+        again = seen(run_tests(bench, workspace, only=only))
         assert {k: (first[k], again[k]) for k in first if first[k] != again[k]} == {}
 
 

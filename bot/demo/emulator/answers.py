@@ -67,6 +67,13 @@ class Call:
     def number(self, name: str) -> int:
         return int(self.path[name])
 
+    def of_repository(self, known: Mapping[int, T], name: str, home: Callable[[T], Repository]) -> T:
+        """The thing that the path names by its number, if this repository is its ``home``. Raises Refusal 404."""
+        one = found(known.get(self.number(name)))
+        if home(one) is not self.repository:
+            raise missing()
+        return one
+
     def paginate(self, items: Sequence[Any], key: str | None = None) -> Answer:
         """One page of ``items`` with the Link header; wrapped with its total under ``key`` where GitHub does so."""
         size, page = int(self.query.get("per_page", 30)), int(self.query.get("page", 1))

@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.demo.emulator import events, repositories, shapes_ci, storage
 from bot.demo.emulator.answers import Answer, Call, Refusal, Route, found, invalid, missing
-from bot.demo.emulator.state import Annotation, CheckRun, CheckSuite, Repository, Run, State
+from bot.demo.emulator.state import Annotation, CheckRun, CheckSuite, Job, Repository, Run, State
 
 _HERE = "/repos/{owner}/{repo}"
 _CHECKS, _WRITE, _ACTIONS = ("checks", "read"), ("checks", "write"), ("actions", "read")
@@ -78,10 +78,7 @@ def _apply(call: Call, one: CheckRun) -> None:
 
 
 def _check_run(call: Call) -> CheckRun:
-    one = found(call.state.check_runs.get(call.number("check_run_id")))
-    if one.suite.repository is not call.repository:
-        raise missing()
-    return one
+    return call.of_repository(call.state.check_runs, "check_run_id", lambda one: one.suite.repository)
 
 
 def get_check_run(call: Call) -> Answer:
@@ -94,10 +91,7 @@ def list_annotations(call: Call) -> Answer:
 
 
 def _suite(call: Call) -> CheckSuite:
-    one = found(call.state.suites.get(call.number("check_suite_id")))
-    if one.repository is not call.repository:
-        raise missing()
-    return one
+    return call.of_repository(call.state.suites, "check_suite_id", lambda one: one.repository)
 
 
 def get_suite(call: Call) -> Answer:
@@ -152,10 +146,7 @@ def list_runs(call: Call) -> Answer:
 
 
 def _run(call: Call) -> Run:
-    one = found(call.state.runs.get(call.number("run_id")))
-    if one.repository is not call.repository:
-        raise missing()
-    return one
+    return call.of_repository(call.state.runs, "run_id", lambda one: one.repository)
 
 
 def get_run(call: Call) -> Answer:
@@ -175,26 +166,25 @@ def list_artifacts(call: Call) -> Answer:
     return call.paginate([shapes_ci.artifact(call.emulator.at, each) for each in chosen], "artifacts")
 
 
+def _job(call: Call) -> Job:
+    return call.of_repository(call.state.jobs, "job_id", lambda one: one.run.repository)
+
+
 def get_job(call: Call) -> Answer:
-    one = found(call.state.jobs.get(call.number("job_id")))
-    if one.run.repository is not call.repository:
-        raise missing()
-    return Answer(200, shapes_ci.job(call.emulator.at, one))
+    return Answer(200, shapes_ci.job(call.emulator.at, _job(call)))
 
 
 def job_log(call: Call) -> Answer:
     """302 to storage; 410 once GitHub has thrown the log away."""
-    one = found(call.state.jobs.get(call.number("job_id")))
-    if one.run.repository is not call.repository:
-        raise missing()
+    one = _job(call)
     if one.log is None:
         raise Refusal(410, "Server Error: the logs of this job have expired")
     return Answer(302, None, {"Location": storage.link(call.emulator, one.log, "text/plain; charset=utf-8")})
 
 
 def download_artifact(call: Call) -> Answer:
-    one = found(call.state.artifacts.get(call.number("artifact_id")))
-    if one.run.repository is not call.repository or call.path["archive_format"] != "zip":
+    one = call.of_repository(call.state.artifacts, "artifact_id", lambda one: one.run.repository)
+    if call.path["archive_format"] != "zip":
         raise missing()
     if one.expired:
         raise Refusal(410, "Artifact has expired")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.demo.emulator import events, shapes
-from bot.demo.emulator.answers import Answer, Call, Route, found, invalid, missing
+from bot.demo.emulator.answers import Answer, Call, Route, invalid, missing
 from bot.demo.emulator.rest_pulls import pull_of
 from bot.demo.emulator.state import Comment, Reaction
 
@@ -40,10 +40,7 @@ def create_comment(call: Call) -> Answer:
 
 
 def _comment(call: Call) -> Comment:
-    one = found(call.state.comments.get(call.number("comment_id")))
-    if one.pull.repository is not call.repository:
-        raise missing()
-    return one
+    return call.of_repository(call.state.comments, "comment_id", lambda one: one.pull.repository)
 
 
 def get_comment(call: Call) -> Answer:
@@ -73,9 +70,7 @@ def react(call: Call) -> Answer:
 
 
 def react_to_review_comment(call: Call) -> Answer:
-    one = found(call.state.review_comments.get(call.number("comment_id")))
-    if one.pull.repository is not call.repository:
-        raise missing()
+    one = call.of_repository(call.state.review_comments, "comment_id", lambda one: one.pull.repository)
     return _react(call, one.reactions)
 
 

@@ -6,8 +6,8 @@ import hashlib
 import hmac
 import json
 
-from bot import events as bot_events
 from bot.demo.emulator import events, script, server
+from bot.payloads import parse
 
 from .conftest import Hub
 
@@ -142,5 +142,5 @@ def test_the_bot_reads_every_webhook_that_is_sent(hub: Hub) -> None:
     hub.emulator.settle()
     told = {headers["X-GitHub-Event"] for _, headers in hub.inbox.got}
     assert told == {*server.EVENTS, "installation", "installation_repositories", "ping"}
-    read = [bot_events.parse(headers["X-GitHub-Event"], json.loads(body)) for body, headers in hub.inbox.got]
+    read = [parse(headers["X-GitHub-Event"], json.loads(body)) for body, headers in hub.inbox.got]
     assert None not in read

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot import events
-from bot.events import CheckRun, Comment, Event, Installation, PayloadError, PullRequestChange, Push, WorkflowRun, parse
+from bot.events import CheckRun, Comment, Event, Installation, PullRequestChange, Push, WorkflowRun
+from bot.payloads import PayloadError, parse
 from tests.bot import payloads
 from tests.bot.payloads import EVENTS, changed, octokit
 
@@ -112,7 +112,7 @@ def test_whatever_a_field_holds_the_payload_is_read_or_refused(name: str, data: 
         inner = inner[path[-1]]
     mutated = changed(payload, **{"__".join(path): data.draw(JSON)}) if path else payload
     try:
-        event = events.parse(name, mutated)
+        event = parse(name, mutated)
     except PayloadError:
         return
     assert isinstance(event, Event)

@@ -1,0 +1,250 @@
+"""The model as a Proposer: LEDEX's loop. Sample explanations and patches, see the verdicts, hand them back, sample again.
+
+Round 0 asks once for ``samples`` completions. Each is read, applied, judged on the warm tiers where the project allows it, and what is
+plausible there is verified cold, likeliest behaviour first. What failed goes back to the model with its execution feedback, for up to
+``rounds`` refinements (the paper evaluates 1 and 3). ``strategy="resample"`` spends the same number of samples on round 0's prompt: the
+baseline that refinement has to beat. Budgets: seconds (the problem's), tokens, GPU-seconds; the first one that ends, ends the loop.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from inference.completion import Malformed, Parsed, apply_edits, parse_completion
+from inference.context import Context, build_context
+from inference.model import Answer, Completion, ModelError, Options, Sampler, Usage
+from inference.patch import unified_diff
+from inference.prompt import PROMPT_VERSION, Mode, Turn, render_feedback, render_prompt
+from inference.proposer import Problem, Progress, Proposal, Report, Search
+from inference.trajectory import Message, Round, Sampling
+from inference.warm import Changes, WarmJudge, warm_judge
+from sandbox import WorkspaceError
+
+Strategy = Literal["refine", "resample"]
+_ROUND_SECONDS = 2.0
+"""A round is not begun with less time than this left."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is asked of the model for one failure. ``width``: failed attempts that go on into the next round, which share its samples.
+    ``tokens`` are prompt and completion together, what the prefix cache had not counted; ``prompt_tokens`` caps one prompt."""
+
+    samples: int = 8
+    rounds: int = 2
+    width: int = 2
+    temperature: float = 0.8
+    completion_tokens: int = 1024
+    prompt_tokens: int = 6000
+    tokens: int = 200_000
+    gpu_seconds: float = 120.0
+    mode: Mode = "explain"
+    strategy: Strategy = "refine"
+    seed: int = 0
+    logprobs: bool = True
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One completion and what became of it. ``changes`` is None where it could not be read, applied, or changed nothing."""
+
+    turns: tuple[Turn, ...]
+    completion: Completion
+    parsed: Parsed | None
+    trouble: Malformed | None
+    changes: Changes | None
+    patch: bytes
+    round: int
+    gained: int = 0
+    feedback: str | None = None
+
+    @property
+    def cost(self) -> float:
+        """Mean negative log-probability of a token, 0 where it is not known: comparable among completions of one prompt."""
+        return -statistics.fmean(self.completion.logprobs) if self.completion.logprobs else 0.0
+
+
+@dataclass
+class _Spent:
+    usage: Usage = field(default_factory=Usage)
+
+    def over(self, effort: Effort) -> str | None:
+        """Which budget has ended, or None."""
+        used = self.usage.prompt_tokens - self.usage.cached_tokens + self.usage.completion_tokens
+        if used >= effort.tokens:
+            return f"the model's {effort.tokens} tokens are used up"
+        if self.usage.seconds >= effort.gpu_seconds:
+            return f"the model's {effort.gpu_seconds:.0f} GPU-seconds are used up"
+        return None
+
+
+class ModelProposer:
+    """Explains and patches by a language model, and refines on what the verdicts say. Its proposals come verified where it could."""
+
+    origin = "model"
+
+    def __init__(self, sampler: Sampler, effort: Effort | None = None, adapter: Callable[[], str | None] = lambda: None) -> None:
+        """``adapter`` names the adapter to ask for, looked up once a failure, so that all rounds are answered by the same weights."""
+        self.sampler, self.effort, self.adapter = sampler, effort or Effort(), adapter
+
+    def propose(self, problem: Problem, search: Search, report: Report) -> Iterator[Proposal]:
+        deadline = time.monotonic() + problem.seconds
+        effort, spent, adapter = self.effort, _Spent(), self.adapter()
+        prompt_tokens = min(effort.prompt_tokens, self.sampler.context_tokens - effort.completion_tokens)
+        context = build_context(problem, self.sampler.count_tokens, prompt_tokens)
+        seen: set[bytes] = set()
+        frontier: list[tuple[Turn, ...]] = [()]
+        with warm_judge(problem, deadline, search) as warm:
+            for number in range(effort.rounds + 1):
+                failed: list[_Attempt] = []
+                for turns, count in _shares(frontier, effort.samples):
+                    ended = spent.over(effort)
+                    if ended is None and deadline - time.monotonic() < _ROUND_SECONDS:
+                        ended = "the budget ended before the model's next round"
+                    if ended is not None:
+                        search.notes.append(ended)
+                        return
+                    report(Progress("model", f"round {number}: sampling {count} explanations and patches"))
+                    try:
+                        attempts = self._sample(problem, context, turns, count, number, deadline, adapter, spent, search)
+                    except ModelError as error:
+                        search.notes.append(str(error))
+                        return
+                    fresh = [a for a in attempts if a.changes is None or a.patch not in seen]
+                    seen.update(a.patch for a in attempts)
+                    for proposal, attempt in self._verified(problem, _unique(fresh), warm, search, report, deadline):
+                        if proposal is not None:
+                            yield proposal
+                            if proposal.verdict is not None and proposal.verdict.accepted:
+                                return
+                        failed.append(attempt)
+                if effort.strategy == "refine":
+                    frontier = self._frontier(problem, failed, search, deadline) or frontier
+
+    def _sample(
+        self, problem: Problem, context: Context, turns: tuple[Turn, ...], count: int, number: int, deadline: float, adapter: str | None,
+        spent: _Spent, search: Search,
+    ) -> list[_Attempt]:  # fmt: skip
+        effort = self.effort
+        messages = render_prompt(context, turns, effort.mode)
+        seed = effort.seed + 1000 * number
+        options = Options(count, effort.temperature, max_tokens=effort.completion_tokens, seed=seed, logprobs=effort.logprobs)
+        answer = self.sampler.sample(messages, options, deadline, adapter)
+        spent.usage += answer.usage
+        for name, tokens in (("prompt", answer.usage.prompt_tokens), ("cached", answer.usage.cached_tokens),
+                             ("completion", answer.usage.completion_tokens)):  # fmt: skip
+            search.tokens[name] = search.tokens.get(name, 0) + tokens
+        attempts = []
+        for completion in answer.completions:
+            attempt = self._read(problem, turns, completion, len(search.rounds))
+            search.rounds.append(_record(attempt, messages, answer, effort.temperature, seed))
+            search.generated += 1
+            attempts.append(attempt)
+        return attempts
+
+    def _read(self, problem: Problem, turns: tuple[Turn, ...], completion: Completion, number: int) -> _Attempt:
+        """What a completion would change. A text that was cut, or that cannot be read or applied, goes back with the reason."""
+        workspace = problem.workspace
+
+        def read(path: str) -> bytes | None:
+            try:
+                return workspace.read(path) if workspace.exists(path) else None
+            except WorkspaceError:
+                return None
+
+        parsed = parse_completion(completion.text, self.effort.mode)
+        if isinstance(parsed, Malformed):
+            return _Attempt(turns, completion, None, parsed, None, b"", number)
+        changes = apply_edits(parsed.edits, read)
+        if isinstance(changes, Malformed):
+            return _Attempt(turns, completion, parsed, changes, None, b"", number)
+        patch = unified_diff({path: (read(path), after) for path, after in changes.items()})
+        if not patch:
+            return _Attempt(turns, completion, parsed, Malformed("unchanged", "the edit changes nothing"), None, b"", number)
+        return _Attempt(turns, completion, parsed, None, changes, patch, number)
+
+    def _verified(
+        self, problem: Problem, attempts: Sequence[_Attempt], warm: WarmJudge, search: Search, report: Report, deadline: float
+    ) -> Iterator[tuple[Proposal | None, _Attempt]]:
+        """Each attempt with its proposal, verified cold where the warm tiers did not refuse it; likeliest behaviour first."""
+        whole = [a for a in attempts if a.changes is not None]
+        seen = warm.judge([a.changes for a in whole if a.changes is not None])
+        hopeful = [a for a, s in zip(whole, seen, strict=True) if s.hopeful]
+        for attempt in attempts:
+            if attempt.changes is None:
+                yield None, replace(attempt, feedback=render_feedback(attempt.trouble)) if attempt.trouble is not None else attempt
+        for attempt, judged in zip(whole, seen, strict=True):
+            if not judged.hopeful:
+                yield None, replace(attempt, gained=judged.gained)
+        order = warm.order([a.changes for a in hopeful if a.changes is not None], [a.cost for a in hopeful])
+        for place, (index, behaviour) in enumerate(order):
+            if time.monotonic() > deadline and place:
+                search.notes.append(f"the budget ended before {len(order) - place} patches of the model's could be verified")
+                return
+            report(Progress("verify", f"patch {place + 1} of {len(order)} by the model"))
+            yield self._checked(problem, hopeful[index], behaviour, search)
+
+    def _checked(
+        self, problem: Problem, attempt: _Attempt, behaviour: str | None, search: Search
+    ) -> tuple[Proposal, _Attempt]:
+        proposal = _proposal(attempt, behaviour)
+        if problem.check is None:
+            return proposal, attempt
+        proposal = problem.check(proposal)
+        if proposal.verdict is None:
+            return proposal, attempt
+        search.rounds[attempt.round] = replace(search.rounds[attempt.round], verdict=proposal.verdict.to_json())
+        return proposal, replace(attempt, feedback=render_feedback(proposal.verdict))
+
+    def _frontier(self, problem: Problem, failed: Sequence[_Attempt], search: Search, deadline: float) -> list[tuple[Turn, ...]]:
+        """The dialogues that go on: attempts that repaired most first, then the likeliest. One that only the warm tiers refused is run
+        once cold, because their refusal has no words that a model could read."""
+        found: list[tuple[Turn, ...]] = []
+        ordered = sorted(failed, key=lambda a: (a.changes is None, -a.gained, a.cost, a.round))
+        for attempt in ordered[: self.effort.width]:
+            told = attempt
+            if attempt.feedback is None and time.monotonic() < deadline:
+                _, told = self._checked(problem, attempt, None, search)
+            if told.feedback is not None:
+                found.append((*attempt.turns, Turn(attempt.completion.text, told.feedback)))
+        return found
+
+
+def _shares(frontier: Sequence[tuple[Turn, ...]], samples: int) -> Iterator[tuple[tuple[Turn, ...], int]]:
+    """A round's samples, divided among its dialogues; earlier ones get what does not divide."""
+    for place, turns in enumerate(frontier):
+        count = samples // len(frontier) + (place < samples % len(frontier))
+        if count:
+            yield turns, count
+
+
+def _unique(attempts: Sequence[_Attempt]) -> list[_Attempt]:
+    """One attempt of each patch, the likeliest; what could not be read is kept."""
+    best: dict[bytes, _Attempt] = {}
+    for attempt in attempts:
+        key = attempt.patch or b"%d" % attempt.round
+        if key not in best or attempt.cost < best[key].cost:
+            best[key] = attempt
+    return list(best.values())
+
+
+def _proposal(attempt: _Attempt, behaviour: str | None) -> Proposal:
+    assert attempt.parsed is not None
+    assert attempt.changes is not None
+    path = min(attempt.changes)
+    return Proposal(attempt.patch, attempt.parsed.explanation, ModelProposer.origin, -attempt.cost, behaviour, path, template="model",
+                    round=attempt.round)  # fmt: skip
+
+
+def _record(attempt: _Attempt, messages: tuple[Message, ...], answer: Answer, temperature: float, seed: int) -> Round:
+    parsed, completion = attempt.parsed, attempt.completion
+    return Round(
+        ModelProposer.origin, attempt.patch.decode("utf-8", "surrogateescape"), None, PROMPT_VERSION, messages, completion.text,
+        parsed.explanation_span if parsed is not None else None, parsed.refinement_span if parsed is not None else None,
+        answer.prompt_token_ids, completion.token_ids, completion.logprobs,
+        Sampling(answer.model, answer.adapter, answer.adapter_hash, temperature, seed),
+        {"refused": attempt.trouble.reason} if attempt.trouble is not None else {})  # fmt: skip

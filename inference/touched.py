@@ -1,0 +1,69 @@
+"""Which lines a unified diff touches on its new side. Pure; whatever a hostile diff holds, this answers with a value."""
+
+from __future__ import annotations
+
+import re
+
+_HUNK = re.compile(rb"@@ -\d{1,9}(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.S)
+_LETTERS = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
+
+
+def touched_lines(diff: bytes) -> dict[str, frozenset[int]]:
+    """Path -> lines that the diff adds or changes, counted from 1 on the new side. Where it only takes lines away, their two neighbours.
+
+    Files that the diff deletes are left out. Paths are as in the tree, so the prefix ``b/`` is taken off.
+    """
+    found: dict[str, set[int]] = {}
+    path: str | None = None
+    old = new = at = 0
+    gone = False
+    for line in diff.split(b"\n"):
+        if old <= 0 and new <= 0:
+            if gone:
+                _between(found, path, at)
+                gone = False
+            if line.startswith(b"+++ "):
+                path = _path(line[4:])
+            elif line.startswith((b"diff --git ", b"--- ")):
+                path = None
+            elif (hunk := _HUNK.match(line)) is not None:
+                old, new = (int(n) if n is not None else 1 for n in (hunk[1], hunk[3]))
+                # With no line on the new side the number names the line before the hunk.
+                at = int(hunk[2]) + (new == 0)
+            continue
+        mark = line[:1]
+        if mark == b"+":
+            if path is not None:
+                found.setdefault(path, set()).add(at)
+            at, new, gone = at + 1, new - 1, False
+        elif mark == b"-":
+            old, gone = old - 1, True
+        elif mark != b"\\":  # "\ No newline at end of file" is no line
+            if gone:
+                _between(found, path, at)
+                gone = False
+            at, old, new = at + 1, old - 1, new - 1
+    if gone:
+        _between(found, path, at)
+    return {name: frozenset(lines) for name, lines in found.items()}
+
+
+def _between(found: dict[str, set[int]], path: str | None, at: int) -> None:
+    if path is not None:
+        found.setdefault(path, set()).update({max(at - 1, 1), at})
+
+
+def _path(name: bytes) -> str | None:
+    """The path of a ``+++`` line: C-quoted or bare, a time stamp behind a tab cut off."""
+    name = name.rstrip(b"\r")
+    quoted = name.startswith(b'"')
+    name = _ESCAPE.sub(_unescaped, name[1:].rsplit(b'"', 1)[0]) if quoted else name.split(b"\t", 1)[0]
+    if name == b"/dev/null":
+        return None
+    return name.removeprefix(b"b/").decode("utf-8", "surrogateescape")
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    code = found[1]
+    return bytes([int(code, 8) & 255]) if len(code) == 3 else _LETTERS.get(code, code)
