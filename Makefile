@@ -12,8 +12,9 @@ VENV ?= .venv
 BENCH_ARGS ?= all --seed 20261124
 BIN := $(VENV)/bin
 # Where no GPU is found, this goes in before the `training` extra, whose own torch would bring gigabytes of CUDA. It may carry options:
-# make TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu' ready-training
+# make TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu' ready-test
 TORCH ?= torch==2.13.0
+torch = nvidia-smi -L >/dev/null 2>&1 || $(1)/python -m pip install --quiet $(TORCH)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON
@@ -53,21 +54,17 @@ clean:
 # A stamp is newer than pyproject.toml when its extra is installed; a larger set-up stamps the smaller ones. The packages themselves
 # are installed as editable, so that only a change of pyproject.toml calls for pip again.
 ready-base: $(VENV)/.ready-base
-ready-test: $(VENV)/.ready-test
-ready-training: $(VENV)/.ready-training
+ready-test ready-training: $(VENV)/.ready-test
 
 $(VENV)/.ready-base: pyproject.toml $(VENV)/.made | system
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
+# The suite trains and samples tiny models, so it has torch as training has; a test that is skipped without it would show nothing.
 $(VENV)/.ready-test: pyproject.toml $(VENV)/.made | system servers
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
-	@touch $@ $(VENV)/.ready-base
-
-$(VENV)/.ready-training: pyproject.toml $(VENV)/.made | system
-	nvidia-smi -L >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet $(TORCH)
+	$(call torch,$(BIN))
 	$(BIN)/python -m pip install --quiet --editable '.[test,training]'
-	@touch $@ $(VENV)/.ready-base $(VENV)/.ready-test
+	@touch $@ $(VENV)/.ready-base
 
 $(VENV)/.made: | system
 	@python=$$($(SETUP)/find-python) && echo "Making $(VENV) with $$python" && "$$python" -m venv $(VENV)

@@ -76,8 +76,8 @@ class Usage:
 
 @dataclass(frozen=True)
 class Answer:
-    """The completions of one request, all by the same weights. ``model`` is the base model's name; ``adapter`` and ``adapter_hash`` name what
-    was on top of it, None for the base model alone."""
+    """The completions of one request, all by the same weights. ``model`` is the base model's name; ``adapter`` and ``adapter_hash`` name
+    what was on top of it, None for the base model alone."""
 
     completions: tuple[Completion, ...]
     usage: Usage
@@ -98,5 +98,5 @@ class Sampler(Protocol):
         """Tokens of a text by the model's own tokenizer; an upper estimate where that cannot be had."""
 
     def sample(self, messages: Sequence[Message], options: Options, deadline: float, adapter: str | None = None) -> Answer:
-        """Complete a dialogue that ends with a user's turn. ``deadline`` is in ``time.monotonic()``. ``adapter`` is a name from the registry
-        (``inference.adapters``); None asks for the base model. Raises ModelUnavailable and ModelRefused."""
+        """Complete a dialogue that ends with a user's turn. ``deadline`` is in ``time.monotonic()``. ``adapter`` is a name from the
+        registry (``inference.adapters``); None asks for the base model. Raises ModelUnavailable and ModelRefused."""

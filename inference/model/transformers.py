@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import secrets
 import threading
 import time
@@ -79,6 +80,8 @@ class TransformersSampler:
         self._ends = frozenset() if ignore_end else self._end_ids()
         limit = getattr(self._base.config, "max_position_embeddings", None) or _DEFAULT_CONTEXT_TOKENS
         self._context_tokens = min(limit, max_context_tokens or limit)
+        # transformers 5.19 knows only the old name; 5.24 has a new one and warns of the old.
+        self._cache_name = "cache" if "cache" in inspect.signature(self._base.forward).parameters else "past_key_values"
 
     @property
     def totals(self) -> Totals:
@@ -253,8 +256,8 @@ class TransformersSampler:
                 cache.batch_select_indices(select)
                 living, chosen, mask = [living[index] for index in kept], chosen[select], mask[select]
             mask = torch.cat([mask, mask.new_ones(len(living), 1)], -1)
-            out = self._model(input_ids=chosen[:, None], attention_mask=mask, position_ids=mask.sum(-1, keepdim=True) - 1,
-                              past_key_values=cache, use_cache=True)  # fmt: skip
+            out = self._model(input_ids=chosen[:, None], attention_mask=mask, position_ids=mask.sum(-1, keepdim=True) - 1, use_cache=True,
+                              **{self._cache_name: cache})  # fmt: skip
             cache, logits = out.past_key_values, out.logits[:, -1].float()
 
     def _finish(self, row: _Row, token: int, options: Options) -> None:

@@ -291,7 +291,9 @@ def test_a_passing_fault_is_tried_again(fault: Any) -> None:
         assert answer.completions[0].text == "well"
 
 
-@pytest.mark.parametrize(("fault", "told"), [(Status(500), "failed with it is broken"), (Drop(), "disconnected"), (Status(429), "too many")])
+@pytest.mark.parametrize(
+    ("fault", "told"), [(Status(500), "failed with it is broken"), (Drop(), "disconnected"), (Status(429), "too many")]
+)
 def test_a_lasting_fault_ends_after_the_attempts(fault: Any, told: str) -> None:
     with ScriptedServer(lambda chat: fault) as server:
         with pytest.raises(ModelUnavailable, match=told):

@@ -1,4 +1,4 @@
-"""The sampler in this process, with a tiny checkpoint made on the spot; skipped where torch is not installed."""
+"""The sampler in this process, with a tiny checkpoint made on the spot."""
 
 from __future__ import annotations
 
@@ -12,11 +12,6 @@ from inference.adapters import Registry
 from inference.model import ModelRefused, ModelUnavailable, Options
 from inference.model.transformers import TransformersSampler, render_plainly
 from inference.trajectory import Message
-
-pytest.importorskip("torch", reason="torch is not installed (make ready-training)")
-pytest.importorskip("transformers", reason="transformers is not installed (make ready-training)")
-pytest.importorskip("tokenizers", reason="tokenizers is not installed (make ready-training)")
-
 from tests.vllm.tiny_model import CONTEXT_TOKENS, make_tiny_adapter, make_tiny_model
 
 SHORT = (Message("user", "def f(x): return x"),)
@@ -153,7 +148,6 @@ def test_a_folder_that_holds_no_checkpoint_is_a_configuration_error(tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def registry(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Registry, list[str]]:
-    pytest.importorskip("peft", reason="peft is not installed (make ready-training)")
     folder = tmp_path_factory.mktemp("adapters")
     registry = Registry(folder / "registry")
     cards = [registry.publish(make_tiny_adapter(checkpoint, folder / str(seed), seed), "tiny.repair", "tiny") for seed in (1, 2, 3)]
