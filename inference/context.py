@@ -86,7 +86,7 @@ def build_context(
     found = pieces(problem, packing.sources, touched or {})
     suspects = [p for p in found if p.kind == "suspect"]
     tests = [p for p in found if p.kind == "test"]
-    failures = [_failure(f, problem.reproduction.output) for f in problem.reproduction.failures[:_MOST_FAILURES]]
+    failures = [failure_text(f, problem.reproduction.output) for f in problem.reproduction.failures[:_MOST_FAILURES]]
 
     room = packing.left
     wanted = sum(packing.price(p) for p in tests[:1]) + sum(packing.count(_line(f)) for f in failures[:1])
@@ -204,7 +204,7 @@ def _task(problem: Problem) -> str:
     return f"{names}{more} {verb}. Repair the code under test. The tests are right and stay as they are; what passes must go on passing."
 
 
-def _failure(failure: Failure, output: str) -> str:
+def failure_text(failure: Failure, output: str) -> str:
     """A failure as text: the test's id, what was raised, and what the framework printed, without colours and without its own frames."""
     body = _ANSI.sub("", failure.text or ("" if failure.frames or failure.message else output))
     body = "\n".join(line.rstrip() for line in split_lines(body) if not _RUNNER.match(line)).strip("\n")
@@ -228,4 +228,4 @@ def _capped(text: str, most: int = _TAIL_CHARACTERS) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-__all__ = ["Context", "CountTokens", "Excerpt", "build_context", "cost", "observed_values", "touched_lines"]
+__all__ = ["Context", "CountTokens", "Excerpt", "build_context", "cost", "failure_text", "observed_values", "touched_lines"]

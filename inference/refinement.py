@@ -140,13 +140,13 @@ class ModelProposer:
             search.tokens[name] = search.tokens.get(name, 0) + tokens
         attempts = []
         for completion in answer.completions:
-            attempt = self._read(problem, turns, completion, len(search.rounds))
+            attempt = self._read(problem, context, turns, completion, len(search.rounds))
             search.rounds.append(_record(attempt, messages, answer, effort.temperature, seed))
             search.generated += 1
             attempts.append(attempt)
         return attempts
 
-    def _read(self, problem: Problem, turns: tuple[Turn, ...], completion: Completion, number: int) -> _Attempt:
+    def _read(self, problem: Problem, context: Context, turns: tuple[Turn, ...], completion: Completion, number: int) -> _Attempt:
         """What a completion would change. A text that was cut, or that cannot be read or applied, goes back with the reason."""
         workspace = problem.workspace
 
@@ -156,10 +156,10 @@ class ModelProposer:
             except WorkspaceError:
                 return None
 
-        parsed = parse_completion(completion.text, self.effort.mode)
+        parsed = parse_completion(completion.text, self.effort.mode, completion.finish == "stop")
         if isinstance(parsed, Malformed):
             return _Attempt(turns, completion, None, parsed, None, b"", number)
-        changes = apply_edits(parsed.edits, read)
+        changes = apply_edits(parsed.edits, read, context.excerpts)
         if isinstance(changes, Malformed):
             return _Attempt(turns, completion, parsed, changes, None, b"", number)
         patch = unified_diff({path: (read(path), after) for path, after in changes.items()})

@@ -7,7 +7,7 @@ read them would take orders from it. They, all hidden folders and all prose are 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from inference.blocks import Block, definitions, function_at, split_lines
@@ -112,25 +112,12 @@ class Sources:
     def definitions(self, path: str) -> tuple[Block, ...]:
         """What a file defines; of Python, functions end where its own parser says."""
         if path not in self._definitions:
-            lines = self.lines(path)
-            found = definitions(lines)
-            exact = self._python(path) if path.endswith(".py") else ()
-            if exact:
-                found = tuple(sorted([*(b for b in found if b.kind != "function"), *exact]))
-            self._definitions[path] = found
+            self._definitions[path] = definitions_of(path, self.text(path), self.lines(path))
         return self._definitions[path]
 
     def function_at(self, path: str, line: int) -> Block:
         """The function around a line; the lines near it where there is none."""
         return function_at(self.lines(path), line, self.definitions(path))
-
-    def _python(self, path: str) -> tuple[Block, ...]:
-        text = self.text(path)
-        return tuple(
-            Block(line_of(text, f.start), line_of(text, max(f.end - 1, f.start)), f.qualname.rsplit(".", 1)[-1])
-            for f in functions(path, text)
-            if f.qualname != "<module>"
-        )
 
     def resolve(self, raw: str) -> str | None:
         """The file that a path out of test output means: its longest end that is a file of the tree; of a shorter one, the only file
@@ -178,6 +165,17 @@ class Sources:
             if key in wanted or own == bare or suffix in ("go", "java", "kt", "c") and here == folder:
                 found.append((own != bare, is_test(file), -_shared(folder, here), file))
         return [f for *_, f in sorted(found)[:MOST_RELATED]]
+
+
+def definitions_of(path: str, text: str, lines: Sequence[str]) -> tuple[Block, ...]:
+    """What the file ``path`` with these ``lines`` defines; of Python, functions end where its own parser says."""
+    found = definitions(lines)
+    exact = tuple(
+        Block(line_of(text, f.start), line_of(text, max(f.end - 1, f.start)), f.qualname.rsplit(".", 1)[-1])
+        for f in (functions(path, text) if path.endswith(".py") else ())
+        if f.qualname != "<module>"
+    )
+    return tuple(sorted([*(b for b in found if b.kind != "function"), *exact])) if exact else found
 
 
 def line_of(text: str, offset: int) -> int:

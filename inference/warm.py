@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,12 +84,17 @@ class WarmJudge:
             old, new = decode(self._problem.workspace.read(path)).text, decode(after).text
         except (SyntaxError, ValueError):
             return None
-        start = len(os.path.commonprefix([old, new]))
-        end = len(os.path.commonprefix([old[start:][::-1], new[start:][::-1]]))
+        start = _alike(old, new)
+        end = _alike(old[start:][::-1], new[start:][::-1])
         edit = Edit(start, len(old) - end, new[start : len(new) - end])
         around = [f for f in functions(path, old) if f.qualname != "<module>" and f.start <= edit.start and edit.end <= f.end]
         unit = max(around, key=lambda f: f.start) if around else FunctionSource(path, old, "<module>", 0, len(old))
         return Candidate(unit, (edit,), "model", _BUCKET, cost, old.count("\n", 0, start) + 1)
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 @contextlib.contextmanager
