@@ -4,6 +4,7 @@
 # make bench   the repair benchmark: tables and a plot
 # make test-faults  300 deliveries to a bot that is killed at random, embedded and on Redis + PostgreSQL (FAULTS_ARGS)
 # make bench-webhook  200 deliveries a second for a minute, beside bare routes (LOAD_ARGS)
+# make test-languages  the sample projects in Go, Rust, Java and JavaScript, really built and run; installs their toolchains where it may
 # Each sets up what it needs in .venv first. Set PYTHON, VENV or TORCH to override; DEMO_ARGS, TEST_ARGS and BENCH_ARGS are handed on.
 
 START := $(shell date +%s)
@@ -20,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench bench-webhook test-faults servers system ready-base ready-test ready-training clean
+.PHONY: help demo test check lint bench bench-webhook test-faults servers languages test-languages system ready-base ready-test ready-training clean
 .DELETE_ON_ERROR:
 
 help:
@@ -44,6 +45,9 @@ bench: ready-test
 
 test-faults: ready-test
 	@$(BIN)/python -m tests.faults.storm $(FAULTS_ARGS)
+
+test-languages: ready-test languages
+	@LEDEX_TEST_LANGUAGES=all $(BIN)/python -m pytest tests/languages -rs $(TEST_ARGS)
 
 bench-webhook: ready-test
 	@$(BIN)/python -m tests.load.measure_webhook $(LOAD_ARGS)
@@ -72,6 +76,9 @@ $(VENV)/.made: | system
 
 servers: system
 	@python=$$($(SETUP)/find-python) && $(SETUP)/system-packages "$$python" test
+
+languages: system
+	@python=$$($(SETUP)/find-python) && $(SETUP)/system-packages "$$python" languages
 
 system:
 	@python=$$($(SETUP)/find-python) && $(SETUP)/system-packages "$$python"

@@ -54,6 +54,7 @@ class Build:
     development: tuple[str, ...] = ()
     probe: tuple[str, ...] = ()
     uv: Path | None = field(default_factory=find_uv)
+    way_out: str = _WAY_OUT
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def _judge(build: Build, events: list[dict[str, Any]], execution: Execution, ref
         texts = [str(text) for text in outputs] if isinstance(outputs, list) else []
         error = first_error([*texts[1:], *texts[:1]])
         if not step.optional:
-            raise EnvironmentFailed(f"the environment could not be built, at {step.name}: {error}{more}; {_WAY_OUT}")
+            raise EnvironmentFailed(f"the environment could not be built, at {step.name}: {error}{more}; {build.way_out}")
         failed.append(step.name)
         if step.note:
             notes.append(f"{step.note} ({error})")
@@ -233,5 +234,5 @@ def _judge(build: Build, events: list[dict[str, Any]], execution: Execution, ref
             raise EnvironmentFailed(
                 f"building the environment took longer than {build.limits.wall_seconds:.0f} s, at {current}: raise --setup-timeout")
         lines = execution.stderr.decode(errors="replace").strip().splitlines() or [f"ended by {execution.reason}"]
-        raise EnvironmentFailed(f"the environment could not be built, at {current} ({lines[-1][:200]}){more}; {_WAY_OUT}")
+        raise EnvironmentFailed(f"the environment could not be built, at {current} ({lines[-1][:200]}){more}; {build.way_out}")
     return Built(tuple(notes), tuple(failed), str(finished.get("probe", "")))

@@ -196,10 +196,24 @@ def disk_usage(folder: Path) -> int:
 
 
 def remove_escaping(folder: Path) -> list[str]:
-    """Delete the links below ``folder`` that could lead out of it (absolute, or upwards); returns their paths."""
-    leading_out = ("(", "-lname", "/*", "-o", "-lname", "*..*", ")")
-    output = _tool("find", str(folder), "-type", "l", *leading_out, "-printf", "%P\\0", "-delete")
-    return [os.fsdecode(path) for path in output.split(b"\0")[:-1]]
+    """Delete the links below ``folder`` that could lead out of it; returns their paths.
+
+    Kept is what goes up at most to ``folder`` and then only down. Going up starts from real folders, and whatever link is met on the way
+    down was itself kept, so no chain of kept links leads out.
+    """
+    output = _tool("find", str(folder), "-type", "l", "-printf", "%P\\0%l\\0")
+    fields = [os.fsdecode(part) for part in output.split(b"\0")]
+    escaping = [path for path, target in zip(fields[::2], fields[1::2], strict=False) if _leads_out(path, target)]
+    for path in escaping:
+        os.unlink(folder / path)
+    return escaping
+
+
+def _leads_out(path: str, target: str) -> bool:
+    """Whether a link at ``path`` may lead out of the folder that the path is relative to."""
+    parts = [p for p in target.split("/") if p not in ("", ".")]
+    down = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
+    return target.startswith("/") or down > path.count("/") or ".." in parts[down:]
 
 
 def _tool(name: str, *arguments: str) -> bytes:

@@ -43,10 +43,11 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 class Environment:
     """What a command needs to run the project's tests. While it is referred to, the cache does not evict its files.
 
-    ``python`` is the executable's path inside; ``variables`` is the complete environment. ``overlay`` is a folder inside, to be
-    appended last to ``sys.path``: it has pytest and coverage where the interpreter lacks them. ``artifacts`` are files that the build
-    left in the tree (compiled modules, version files; never one that the tree had), to be laid over fresh copies. ``seconds`` is what
-    getting it took now; ``cached`` whether an earlier build was used; ``notes`` are sentences for people.
+    ``python`` is the executable's path inside, and ``version`` its version; in another language they are those of its toolchain's main
+    program. ``variables`` is the complete environment. ``overlay`` is a folder inside, to be appended last to ``sys.path``: it has pytest
+    and coverage where the interpreter lacks them. ``artifacts`` are files that the build left in the tree (compiled modules, version files,
+    node_modules; never one that the tree had), to be laid over fresh copies. ``seconds`` is what getting it took now; ``cached`` whether an
+    earlier build was used; ``notes`` are sentences for people.
     """
 
     python: str
@@ -89,16 +90,16 @@ def build_environment(
     key = _key(tree, files, requirements, interpreter, indexes, setup, environment)
     cache = EnvironmentCache(settings.cache_folder, settings.cache_bytes)
     slot = cache.slot(repository, trust, key)
-    lease = _lease(cache, slot, exclusive=False, timeout=timeout)
+    lease = take_lease(cache, slot, exclusive=False, timeout=timeout)
     description = slot.read()
     cached = description is not None
     while description is None:
         lease.release()
-        lease = _lease(cache, slot, exclusive=True, timeout=started + timeout - time.monotonic())
+        lease = take_lease(cache, slot, exclusive=True, timeout=started + timeout - time.monotonic())
         if slot.read() is None:
             tell(f"building the environment: Python {interpreter.version[0]}.{interpreter.version[1]}, {requirements.source}")
             left = started + timeout - time.monotonic()
-            build = Build(tree, interpreter, indexes, environment=environment, name=requirements.name, limits=_limits(settings, left))
+            build = Build(tree, interpreter, indexes, environment=environment, name=requirements.name, limits=build_limits(settings, left))
             _build(cache, slot, build, requirements, setup, runner, settings, cache.downloads(repository, trust), tell)
         lease.share()
         description = slot.read()  # between the two locks another process may have evicted it
@@ -183,14 +184,16 @@ def _key(
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _lease(cache: EnvironmentCache, slot: Slot, *, exclusive: bool, timeout: float) -> Lease:
+def take_lease(cache: EnvironmentCache, slot: Slot, *, exclusive: bool, timeout: float) -> Lease:
+    """A lock on a cache entry. Raises EnvironmentFailed where another process keeps it for ``timeout`` seconds."""
     lease = cache.lease(slot, exclusive=exclusive, timeout=timeout)
     if lease is None:
         raise EnvironmentFailed("another process is still building this environment: wait for it, or raise --setup-timeout")
     return lease
 
 
-def _limits(settings: SandboxSettings, seconds: float) -> Limits:
+def build_limits(settings: SandboxSettings, seconds: float) -> Limits:
+    """What one build may use."""
     return Limits(
         wall_seconds=max(seconds, 1.0), cpu_seconds=3600, memory_bytes=settings.build_memory_bytes, processes=512,
         file_bytes=min(settings.build_bytes, 4 * 1024**3), open_files=4096, temporary_bytes=2 * 1024**3)  # fmt: skip
@@ -232,14 +235,14 @@ def _overlay(
     text = f"{version[0]}.{version[1]}"
     key = hashlib.sha256(json.dumps([FORMAT, text, missing, indexes.index, indexes.extra]).encode()).hexdigest()
     slot, downloads = cache.tools(key)
-    lease = _lease(cache, slot, exclusive=False, timeout=timeout)
+    lease = take_lease(cache, slot, exclusive=False, timeout=timeout)
     while slot.read() is None:
         lease.release()
-        lease = _lease(cache, slot, exclusive=True, timeout=timeout)
+        lease = take_lease(cache, slot, exclusive=True, timeout=timeout)
         if slot.read() is None:
             tell(f"getting {' and '.join(missing)} for Python {text}")
             ours = locate(Path(os.path.realpath(sys.executable)))
-            build = Build(None, ours, indexes, limits=_limits(settings, timeout))
+            build = Build(None, ours, indexes, limits=build_limits(settings, timeout))
             attempts = [
                 Attempt(((ours.executable, "-m", "pip", "install", "--only-binary", ":all:", "--python-version", text, "--target", ENV,
                           *missing),))

@@ -17,7 +17,7 @@ _OPPOSITE: dict[type[ast.AST], str] = {ast.Add: "-", ast.Sub: "+", ast.Mult: "+"
 
 def changed_lines(before: str, after: str) -> list[tuple[int, int, int, int]]:
     """Hunks as (first old line, end, first new line, end), 0-based, end exclusive; whitespace counts."""
-    matcher = difflib.SequenceMatcher(None, _lines(before), _lines(after), autojunk=False)
+    matcher = difflib.SequenceMatcher(None, lines_of(before), lines_of(after), autojunk=False)
     return [(a, b, c, d) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
 
 
@@ -43,11 +43,11 @@ def mutants(before: str, after: str, most: int = 4) -> list[str]:
     """Texts of ``after`` with one changed place damaged: each hunk undone (where there are several), comparisons and operators of changed
     lines flipped, constants moved, changed statements emptied. At most ``most``, the undone hunks first."""
     hunks = changed_lines(before, after)
-    old, new = _lines(before), _lines(after)
+    old, new = lines_of(before), lines_of(after)
     found: list[str] = []
     if len(hunks) > 1:
         found += ["".join(new[:c] + old[a:b] + new[d:]) for a, b, c, d in hunks]
-    spans = _changed_spans(old, new, hunks)
+    spans = changed_spans(old, new, hunks)
     try:
         tree = ast.parse(after)
     except (SyntaxError, ValueError, RecursionError):
@@ -60,7 +60,7 @@ def mutants(before: str, after: str, most: int = 4) -> list[str]:
     return found[:most]
 
 
-def _lines(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
     """Lines as Python counts them, ends kept; ``str.splitlines`` also splits at form feeds and other marks inside a line."""
     return re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text)
 
@@ -73,7 +73,7 @@ def _parses(text: str) -> bool:
     return True
 
 
-def _changed_spans(old: list[str], new: list[str], hunks: list[tuple[int, int, int, int]]) -> list[tuple[int, int]]:
+def changed_spans(old: list[str], new: list[str], hunks: list[tuple[int, int, int, int]]) -> list[tuple[int, int]]:
     """Byte spans of the new text that a hunk changed: what differs from the old lines, or the whole of added lines."""
     spans = []
     for a, b, c, d in hunks:
@@ -89,7 +89,7 @@ def _changed_spans(old: list[str], new: list[str], hunks: list[tuple[int, int, i
 
 def _damaged(tree: ast.AST, text: str, spans: list[tuple[int, int]]) -> Iterator[str]:
     """Mutants of the nodes that a changed span cuts, unless they reach far beyond it: those are not what the patch is about."""
-    encoded = [line.encode() for line in _lines(text)]
+    encoded = [line.encode() for line in lines_of(text)]
     starts = [0]
     for line in encoded:
         starts.append(starts[-1] + len(line))

@@ -10,51 +10,21 @@ import re
 import sys
 import tokenize
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from sandbox import syntax
+from sandbox.forbidden import DELAYS, DELAYS_OF, FORBIDDEN_PATHS, REACHES, REACHES_OF
 from sandbox.frameworks.detection import is_test_file
 
 Change = tuple[bytes | None, bytes | None]
 """A file's content before and after; None where it does not exist."""
-
-FORBIDDEN_PATHS = (
-    ".git/**", ".github/**", ".gitlab-ci.yml", ".circleci/**", "azure-pipelines.yml", "Jenkinsfile", ".travis.yml", "appveyor.yml",
-    "**/*.lock", "**/*-lock.json", "**/package-lock.json", "**/pnpm-lock.yaml", "**/go.sum", "**/requirements*.txt",
-    "**/pyproject.toml", "**/setup.py", "**/setup.cfg", "**/package.json", "**/Cargo.toml", "**/go.mod", "**/pom.xml", "**/build.gradle*",
-    "**/tox.ini", "**/noxfile.py", "**/pytest.ini", "**/.pytest.ini", "**/pytest.toml", "**/.pytest.toml",
-    "**/.coveragerc", "**/conftest.py", "**/sitecustomize.py",
-    "**/usercustomize.py", "**/*.pth", "**/Makefile", "**/migrations/**", "**/__snapshots__/**", "**/*.snap", "**/.env*",
-    "**/*.pem", "**/*.key", "**/*.pyc", "**/*.so", "**/*.dist-info/**", "**/*.egg-info/**", "**/*.egg-link", "**/fixtures/**",
-    "**/testdata/**", "**/test_data/**", "**/test-data/**",
-)  # fmt: skip
-"""Never touched by a fix: CI, manifests and locks, test framework configuration and entry points, test data, migrations, snapshots,
-secrets, binaries."""
-
-REACHES = frozenset({
-    "_getframe", "currentframe", "_current_frames", "f_back", "f_globals", "f_locals", "tb_frame", "gi_frame", "settrace", "setprofile",
-    "gc", "get_objects", "get_referrers", "atexit", "modules", "_exit", "pytest", "_pytest",
-    "pluggy", "unittest", "ctypes", "addaudithook", "sys.modules", "_clear_type_cache", "PYTEST_CURRENT_TEST", "__import__", "eval", "exec",
-    "importlib", "abort", "kill", "killpg", "setrecursionlimit", "__code__", "__subclasses__", "dup2", "memfd_create", "socketpair",
-    "conftest",
-    "excepthook", "__excepthook__", "breakpoint", "builtins", "__builtins__", "load_tests", "monkeypatch", "execv", "execve", "execvp",
-    "execvpe",
-    "execl", "execle", "execlp", "execlpe", "posix_spawn", "posix_spawnp", "fork", "forkpty", "fromfd", "fdopen", "sendfile", "writev",
-    "/proc",
-    "/run/ledex",
-    "/dev/fd", "raise_signal", "pthread_kill", "meta_path", "path_hooks", "path_importer_cache", "SkipTest", "code_info", "marshal",
-})  # fmt: skip
-"""Names that reach for the interpreter or the judge, beside all that begin with ``pytest`` or hold ``_ledex_``, as the judge's files do; a
-patch may not mention any more often than the file did."""
 
 _JUDGES = frozenset(
     {"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "coverage", "unittest", "exceptiongroup", "tomli", "pygments"}
 )
 _FOLDERS_ON_THE_PATH = ("", "src/", "lib/", "python/")
 
-_DELAYS = frozenset(
-    {"sleep", "retry", "retries", "retrying", "tenacity", "backoff", "max_retries", "rerun", "flaky", "skip", "skipif", "xfail"}
-)
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -122,14 +92,30 @@ def _content_refusal(path: str, before: bytes | None, after: bytes | None) -> st
     if path.endswith(".py") and before is not None and _encoding(before) != _encoding(after):
         return f"the patch changes the encoding of {path}"
     old, new = (_words(path, content or b"") for content in (before, after))
-    for words, what in ((REACHES, "reaches for the interpreter or the judge"), (_DELAYS, "waits, retries or skips")):
-        added = sorted(w for w in new if new[w] > old[w] and (w in words or (words is REACHES and _names_the_judge(w))))
+    language = syntax.language_of(path)
+    reaches, delays = (REACHES_OF[language], DELAYS_OF[language]) if language is not None else (REACHES, DELAYS)
+    for words, what in ((reaches, "reaches for the interpreter or the judge"), (delays, "waits, retries or skips")):
+        added = sorted(w for w in new if new[w] > old[w] and (w in words or (words is reaches and _names_the_judge(w))))
         if added:
             return f"the patch newly {what} ({added[0]!r} in {path})"
     lost = _examples(path, before or b"") - _examples(path, after)
     if lost:
         return f"the patch changes or removes a documented example that is a test ({min(lost)[0].strip()[:60]!r} in {path})"
+    if language is not None:
+        return _inline_refusal(path, before or b"", after)
     if path.endswith(".py") and _always_equal(after) > _always_equal(before or b""):
+        return f"the patch newly makes objects equal to everything (in {path})"
+    return None
+
+
+def _inline_refusal(path: str, before: bytes, after: bytes) -> str | None:
+    """Tests that stand in the file of the code they test, and what only fools tests, in other languages than Python."""
+    if Counter(syntax.split_tests(path, before)[1]) != Counter(syntax.split_tests(path, after)[1]):
+        return f"the patch changes a test that stands in {path}"
+    lost = syntax.examples(path, before) - syntax.examples(path, after)
+    if lost:
+        return f"the patch changes or removes a documented example that is a test (in {path})"
+    if syntax.always_true(path, after) > syntax.always_true(path, before):
         return f"the patch newly makes objects equal to everything (in {path})"
     return None
 
@@ -183,7 +169,10 @@ def _always_equal(content: bytes) -> int:
 
 
 def _words(path: str, content: bytes) -> Counter[str]:
-    """How often each name is mentioned: by syntax in Python (names, attributes, imports, short strings), by words elsewhere."""
+    """How often each name is mentioned: by syntax in the languages that are read (names, attributes, imports, short strings), by words
+    elsewhere."""
+    if syntax.parsed(path, content) is not None:
+        return syntax.mentions(path, content)
     tree = _parsed(content) if path.endswith(".py") else None
     return Counter(_mentions(tree) if tree is not None else _WORD.findall(content.decode("utf-8", "replace")))
 
@@ -217,30 +206,51 @@ def _changed_lines(before: bytes | None, after: bytes | None) -> int:
 
 
 def special_cased(changes: Mapping[str, Change], test_literals: frozenset[str]) -> str | None:
-    """A literal of the failing tests that a changed Python file newly compares with, as source text; None when there is none.
+    """A literal of the failing tests that a changed file newly compares with, as source text; None when there is none.
 
     Small numbers, empty values and literals that the file already had are everyday code and do not count.
     """
     for path, (before, after) in changes.items():
-        if not path.endswith(".py") or after is None:
+        if after is None:
             continue
-        old, new = _parsed(before or b""), _parsed(after)
+        old, new = _literals_and_compared(path, before or b""), _literals_and_compared(path, after)
         if old is None or new is None:
             continue
-        known = set(_literals(old))
-        for literal in Counter(_compared(new)) - Counter(_compared(old)):
-            if literal in test_literals and literal not in known:
+        for literal in new[1] - old[1]:
+            if literal in test_literals and literal not in old[0]:
                 return literal
     return None
 
 
-def literals_of(sources: Sequence[bytes]) -> frozenset[str]:
-    """The telling literals of test files, as ``repr``."""
+def _literals_and_compared(path: str, content: bytes) -> tuple[set[str], Counter[str]] | None:
+    """(the literals of a file's code, those that it compares something with); None where it cannot be read."""
+    if path.endswith(".py"):
+        module = _parsed(content)
+        return None if module is None else (set(_literals(module)), Counter(_compared(module)))
+    tree = syntax.parsed(path, syntax.split_tests(path, content)[0])
+    return None if tree is None else (set(syntax.literals(tree)), Counter(syntax.compared(tree)))
+
+
+def readable_changes(changes: Mapping[str, Change]) -> bool:
+    """Whether every changed file was there before, and is of a language whose literals are read."""
+    return all(
+        before is not None and after is not None and (path.endswith(".py") or syntax.knows(path))
+        for path, (before, after) in changes.items()
+    )  # fmt: skip
+
+
+def literals_of(sources: Mapping[str, bytes]) -> frozenset[str]:
+    """The telling literals of tests, as ``repr``; of a file that holds code too, those of its tests alone."""
     found: set[str] = set()
-    for content in sources:
-        tree = _parsed(content)
-        if tree is not None:
-            found.update(_literals(tree))
+    for path, content in sources.items():
+        if not syntax.knows(path):
+            module = _parsed(content)
+            found.update(_literals(module) if module is not None else ())
+            continue
+        inline = syntax.split_tests(path, content)[1]
+        for part in inline if inline and not is_test_file(path) else (content,):
+            tree = syntax.parsed(path, part)
+            found.update(syntax.literals(tree) if tree is not None else ())
     return frozenset(found)
 
 

@@ -55,8 +55,9 @@ def reproduce(bench: Bench, head: Workspace, base: Workspace | None = None, repo
         return answer("broken", trouble, first)
     if not first.report.failed:
         return answer("passing", f"all {len(first.report.outcomes)} tests pass", first, passing=first.report.passed)
-    say("running the tests again, with coverage")
-    second = run_tests(bench, head, coverage=bench.plan.framework != "command")
+    measured = bench.plan.framework in ("pytest", "unittest")
+    say("running the tests again, with coverage" if measured else "running the tests again")
+    second = run_tests(bench, head, coverage=measured)
     runs = [first, second]
     if unusable(second) is not None or set(second.report.failed) != set(first.report.failed):
         say("the two runs differ: running the tests a third time")

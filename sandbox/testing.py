@@ -11,11 +11,12 @@ from functools import cache
 from pathlib import Path
 
 from sandbox.environment import Environment
-from sandbox.frameworks import TestPlan
+from sandbox.frameworks import BUILD, LOAD, TestPlan
 from sandbox.frameworks.junit import read_junit
+from sandbox.frameworks.languages import ADAPTERS
 from sandbox.frameworks.records import Coverage, Records, read_records
 from sandbox.limits import Limits
-from sandbox.report import Failure, TestReport
+from sandbox.report import Failure, Outcome, TestReport
 from sandbox.runner import Command, Execution, Mount, Runner
 from sandbox.workspace import Workspace
 
@@ -35,6 +36,15 @@ class TestRun:
     collected: tuple[str, ...] | None
     status: int | None
     coverage: Coverage
+
+    def outcome(self, test_id: str) -> Outcome | None:
+        """A test's outcome. A package or file that could not be built has a test of its own (``[build]``, ``[load]``), which is reported
+        only then: it passed where the run is whole and tests below it ran."""
+        found = self.report.outcomes.get(test_id)
+        place = next((test_id.removesuffix(word) for word in (BUILD, LOAD) if test_id.endswith(word)), None)
+        if found is None and place is not None and self.report.complete and any(t.startswith(place) for t in self.report.outcomes):
+            return "passed"
+        return found
 
     @property
     def trustworthy(self) -> bool:
@@ -62,7 +72,7 @@ def probe_folder() -> Path:
     """A world-readable copy of the probe files: the checkout of this package may lie where another uid cannot read."""
     folder = Path(tempfile.mkdtemp(prefix="ledex-probes-"))
     folder.chmod(0o755)
-    for source in Path(__file__).parent.glob("_ledex_*.py"):
+    for source in Path(__file__).parent.glob("_ledex_*.*"):
         target = folder / source.name
         target.write_bytes(source.read_bytes())
         target.chmod(0o644)
@@ -98,6 +108,8 @@ def run_tests(
     """Run the plan (or only these test ids) once in a fresh sandbox."""
     if bench.plan.framework == "command":
         return _run_command(bench, workspace, limits)
+    if bench.plan.framework in ADAPTERS:
+        return _run_project(bench, workspace, only, limits)
     options = {
         "mode": "cold",
         "framework": bench.plan.framework,
@@ -114,6 +126,28 @@ def run_tests(
 
 def _test_run(execution: Execution, records: Records) -> TestRun:
     return TestRun(execution, records.report, records.collected, records.status, records.coverage)
+
+
+def _run_project(bench: Bench, workspace: Workspace, only: Sequence[str], limits: Limits | None) -> TestRun:
+    """The tests of a project in another language, or some of them. Its runner is another process than the tests, but what it reports is
+    what they printed or sent it. What was collected is known only from the outcomes."""
+    plan, environment = bench.plan, bench.environment
+    adapter = ADAPTERS[plan.framework]
+    invocation = adapter.invocation(plan, only)
+    execution = bench.runner.run(
+        Command(
+            argv=("/bin/sh", "-c", invocation.shell),
+            tree=replace(workspace.tree(), artifacts=environment.artifacts),
+            cwd=plan.folder,
+            environment={**environment.variables, **dict(bench.variables), **dict(plan.variables)},
+            mounts=(*environment.mounts, Mount(probe_folder(), PROBES)),
+            limits=limits or bench.limits,
+            collect=invocation.collect,
+        )
+    )
+    report = adapter.read(plan, workspace, execution)
+    status = execution.exit_code if execution.reason == "exited" and report.complete else None
+    return TestRun(execution, report, tuple(report.outcomes) if report.complete else None, status, Coverage())
 
 
 def _run_command(bench: Bench, workspace: Workspace, limits: Limits | None) -> TestRun:

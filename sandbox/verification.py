@@ -11,15 +11,18 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from sandbox import WorkspaceError
+from sandbox.frameworks import BUILD
 from sandbox.limits import Limits
 from sandbox.mutants import mutated_files
-from sandbox.refusal import Change, Scope, literals_of, refusal, special_cased
+from sandbox.refusal import Change, Scope, literals_of, readable_changes, refusal, special_cased
 from sandbox.report import TestReport
 from sandbox.reproduction import Reproduction, unusable
+from sandbox.syntax_mutants import mutated_sources
 from sandbox.testing import Bench, TestRun, run_tests
 from sandbox.workspace import Workspace
 
@@ -146,6 +149,8 @@ def _test_files(expected: Sequence[str]) -> frozenset[str]:
     files: set[str] = set()
     for test_id in expected:
         file, separator, name = test_id.partition("::")
+        if separator and file.endswith(".rs"):
+            continue  # Rust's tests stand in the file of the code they test: V0 compares them one by one
         if separator and "." not in name.split("[")[0]:
             files.add(file)
         elif not separator and test_id.count(".") >= 2:
@@ -187,12 +192,12 @@ def _check_target(ladder: _Ladder, reproduction: Reproduction, after: TestRun) -
     trouble = unusable(after)
     if trouble is not None:
         raise ladder.failed("target", 1, f"the patched tree cannot be judged: {trouble}")
-    missing = sorted(set(reproduction.expected) - set(after.report.outcomes))
+    missing = sorted(t for t in set(reproduction.expected) if after.outcome(t) is None)
     if missing:
         raise ladder.failed("target", 1, f"{missing[0]} was collected before the patch and has no outcome after it")
     if not after.trustworthy:
         raise ladder.failed("target", 1, "exit status, collected tests and report do not agree")
-    still = [t for t in reproduction.failing if after.report.outcomes.get(t) != "passed"]
+    still = [t for t in reproduction.failing if after.outcome(t) != "passed"]
     if still:
         raise ladder.failed("target", 1, f"{still[0]} still {_word(after, still[0])}")
     ladder.passed("target", 1, f"{len(reproduction.failing)} of {len(reproduction.failing)} failing tests pass")
@@ -200,7 +205,7 @@ def _check_target(ladder: _Ladder, reproduction: Reproduction, after: TestRun) -
 
 def _word(run: TestRun, test_id: str) -> str:
     return {"failed": "fails", "error": "ends in an error", "skipped": "is skipped"}.get(
-        run.report.outcomes.get(test_id, ""), "does not pass"
+        run.outcome(test_id) or "", "does not pass"
     )
 
 
@@ -208,7 +213,7 @@ def _check_repeats(ladder: _Ladder, bench: Bench, head: Workspace, patched: Work
     targets = reproduction.failing
     for number in range(1, max(repeats, 2)):
         run = run_tests(bench, patched, only=targets, limits=_patience(bench, reproduction, 60.0))
-        if not run.trustworthy or any(run.report.outcomes.get(t) != "passed" for t in targets):
+        if not run.trustworthy or any(run.outcome(t) != "passed" for t in targets):
             raise ladder.failed("repeats", 2, f"repeat {number + 1} of {repeats} did not pass")
     control = run_tests(bench, head, only=targets)
     turned = [t for t in targets if control.report.outcomes.get(t) not in ("failed", "error")]
@@ -218,6 +223,9 @@ def _check_repeats(ladder: _Ladder, bench: Bench, head: Workspace, patched: Work
 
 
 def _check_rest(ladder: _Ladder, bench: Bench, patched: Workspace, reproduction: Reproduction, after: TestRun) -> None:
+    new = sorted(set(after.report.failed) - set(reproduction.expected) - set(reproduction.flaky))
+    if new:  # it could not run before: what was built by the patch is not right yet
+        raise ladder.failed("regressions", 3, f"{new[0]} could not run before the patch, and {_word(after, new[0])} after it")
     broken = [t for t in reproduction.passing if after.report.outcomes.get(t) not in ("passed", "xfailed")]
     if broken:
         again = run_tests(bench, patched, limits=_patience(bench, reproduction, 60.0))
@@ -237,25 +245,28 @@ def _check_overfit(
     into: Path,
     until: float,
 ) -> None:
-    python = {p: c for p, c in changes.items() if p.endswith(".py") and c[0] is not None and c[1] is not None}
-    if len(python) != len(changes):
-        ladder.no_opinion("overfit", 4, "the special-case and mutation checks read Python only")
+    if not readable_changes(changes):
+        read = "Python, JavaScript, Go, Rust and Java only, and no new files"
+        ladder.no_opinion("overfit", 4, f"the special-case and mutation checks read {read}")
         return
     files = sorted({t.split("::")[0] for t in reproduction.failing})
-    sources = [head.read(f) for f in files if head.exists(f) and head.path(f).is_file()]
-    literal = special_cased(python, literals_of(sources))
+    sources = {f: head.read(f) for f in files if head.exists(f) and head.path(f).is_file()}
+    literal = special_cased(changes, literals_of(sources))
     if literal is not None:
         raise ladder.failed("overfit", 4, f"the patch newly compares with {literal[:80]}, a literal of the failing test")
     ladder.passed("overfit", 4, "no literal of the failing tests is special-cased")
     made = unnoticed = 0
     late = False
-    for path, (before, after) in python.items():
-        for content in mutated_files(before or b"", after or b"", most=3):
+    for path, (before, after) in changes.items():
+        mutants = mutated_files if path.endswith(".py") else partial(mutated_sources, path)
+        for content in mutants(before or b"", after or b"", most=3):
             if late := time.monotonic() > until:
                 break
-            made += 1
             damaged = patched.with_files({path: content}, into)
             run = run_tests(bench, damaged, only=_witnesses(reproduction), limits=_patience(bench, reproduction, 4.0))
+            if any(t.endswith(BUILD) and t not in reproduction.failing for t in run.report.failed):
+                continue  # a mutant that does not compile says nothing about the tests
+            made += 1
             if run.trustworthy and not set(run.report.failed) & {*reproduction.failing, *reproduction.passing}:
                 unnoticed += 1
     if late and unnoticed == made:

@@ -10,7 +10,10 @@ from sandbox.frameworks import TestPlan
 from sandbox.workspace import Workspace
 
 _TEST_FILE = re.compile(r"(^|/)(test_[^/]*|[^/]*_test|tests?)\.py$")
-_TEST_FOLDER = re.compile(r"(^|/)(tests?|testing)/")
+_TEST_FOLDER = re.compile(r"(^|/)(tests?|testing|__tests__|__mocks__|src/\w*[tT]est\w*)/")
+_OTHER_TEST_FILE = re.compile(
+    r"\.(?:test|spec)\.[cm]?[jt]sx?$|_test\.go$|(?:^|/)(?:tests?|benches/[^/]+)\.rs$|(?:^|/)[\w.-]*[._-]test\.[cm]?[jt]sx?$"
+    r"|(?:^|/)(?:[A-Z]\w*(?:Tests?|TestCase|IT|Spec)|Test[A-Z]\w*)\.(?:java|kt|groovy|scala)$")
 _PYTHON = re.compile(r"^(\S*/)?python[\d.]*$")
 _SHELL = re.compile(r"[|&;<>`$(){}*?\n]|\b(if|for|while)\b")
 _RUNNERS = (("poetry", "run"), ("uv", "run"), ("pipenv", "run"), ("pdm", "run"), ("hatch", "run"), ("coverage", "run", "-m"))
@@ -19,7 +22,8 @@ _RUNNERS = (("poetry", "run"), ("uv", "run"), ("pipenv", "run"), ("pdm", "run"),
 def is_test_file(path: str) -> bool:
     """Whether a path looks like a test, its fixtures or its configuration rather than the code under test."""
     name = path.rsplit("/", 1)[-1]
-    return bool(_TEST_FILE.search(path) or _TEST_FOLDER.search(path) or name in ("conftest.py", "sitecustomize.py", "usercustomize.py"))
+    named = _TEST_FILE.search(path) or _TEST_FOLDER.search(path) or _OTHER_TEST_FILE.search(path)
+    return bool(named or name in ("conftest.py", "sitecustomize.py", "usercustomize.py"))
 
 
 def plan_from_command(command: str, junit: str | None = None) -> TestPlan:

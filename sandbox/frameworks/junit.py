@@ -7,6 +7,12 @@ import xml.etree.ElementTree as ElementTree
 
 from sandbox.report import Failure, Frame, Outcome, TestReport
 
+_JVM_FRAME = re.compile(
+    r"^\s*at (?:[\w.@-]{1,200}/)?(?P<function>[\w$.<>]{1,400})\((?P<file>[\w$.-]{1,200}\.\w{1,10}):(?P<line>\d{1,7})\)$", re.M
+)
+_V8_FRAME = re.compile(
+    r"^\s*(?:at|❯) (?:(?:async )?(?P<function>[^()\n]{1,200}?) )?\(?(?P<path>(?:file://)?[^\s():]{1,400}):(?P<line>\d{1,7}):\d+\)?$", re.M
+)
 _FRAME = re.compile(r'(?:File "([^"\n]+)", line (\d+)(?:, in (\S+))?|^\s*(?:at )?([\w./\\-]+\.\w+):(\d+))', re.M)
 
 
@@ -34,8 +40,7 @@ def read_junit(data: bytes, seconds: float = 0.0) -> TestReport:
         outcomes[test_id] = outcome
         if element is not None and outcome in ("failed", "error"):
             text = (element.text or "")[:6000]
-            frames = tuple(Frame(m.group(1) or m.group(4), int(m.group(2) or m.group(5)), m.group(3) or "") for m in _FRAME.finditer(text))
-            failures.append(Failure(test_id, element.get("type") or "", (element.get("message") or text)[:2000], frames, text))
+            failures.append(Failure(test_id, element.get("type") or "", (element.get("message") or text)[:2000], _frames(text), text))
     return TestReport(outcomes, tuple(failures), seconds=seconds)
 
 
@@ -45,3 +50,25 @@ def _outcome(case: ElementTree.Element) -> tuple[Outcome, ElementTree.Element | 
         if element is not None:
             return outcome, element  # type: ignore[return-value]  # the two literals above are Outcomes
     return ("skipped" if case.find("skipped") is not None else "passed"), None
+
+
+def _frames(text: str) -> tuple[Frame, ...]:
+    """Frames, outermost first: of Java's stacks those of the innermost cause, which stands last; of V8's without node's own."""
+    cause = text[max(text.rfind("\nCaused by: "), 0) :]
+    java = [Frame(_java_path(m["function"], m["file"]), int(m["line"]), m["function"]) for m in _JVM_FRAME.finditer(cause)]
+    if java:
+        return tuple(reversed(java))
+    script = [
+        Frame(m["path"].removeprefix("file://"), int(m["line"]), m["function"] or "")
+        for m in _V8_FRAME.finditer(text)
+        if not m["path"].startswith("node:") and "node_modules/" not in m["path"]
+    ]
+    if script:
+        return tuple(reversed(script))
+    return tuple(Frame(m.group(1) or m.group(4), int(m.group(2) or m.group(5)), m.group(3) or "") for m in _FRAME.finditer(text))
+
+
+def _java_path(function: str, file: str) -> str:
+    """``shop.Cart.add`` in Cart.java lies in shop/Cart.java, below some source folder."""
+    package = [part for part in function.split(".")[:-2] if part[:1].islower()]
+    return "/".join([*package, file])

@@ -226,7 +226,7 @@ def test_any_bytes_get_an_answer(before: bytes, after: bytes) -> None:
 
 
 def test_a_literal_of_the_test_that_is_newly_compared_with_is_found() -> None:
-    literals = literals_of([b"assert f([10, 20]) == 'total'\n"])
+    literals = literals_of({"test_a.py": b"assert f([10, 20]) == 'total'\n"})
     change = {"a.py": (BEFORE, b"def f(x):\n    if x == [10, 20]:\n        return 3\n    return x\n")}
     assert special_cased(change, literals) in ("10", "20")
     assert special_cased({"a.py": (BEFORE, b"def f(x):\n    return {'total': 1}[x]\n")}, literals) == "'total'"
@@ -236,7 +236,7 @@ def test_a_literal_of_the_test_that_is_newly_compared_with_is_found() -> None:
 
 
 def test_everyday_literals_and_known_ones_are_no_special_cases() -> None:
-    literals = literals_of([b"assert f(1) == ''\nassert f(100) == 'known'\n"])
+    literals = literals_of({"test_a.py": b"assert f(1) == ''\nassert f(100) == 'known'\n"})
     assert special_cased({"a.py": (BEFORE, b"def f(x):\n    return x == 1 or x == ''\n")}, literals) is None
     known = b"NAME = 'known'\n"
     assert special_cased({"a.py": (known, known + b"def f(x):\n    return x == 'known'\n")}, literals) is None
@@ -294,4 +294,4 @@ def test_the_name_of_the_product_alone_is_everyday_code(code: str) -> None:
 
 
 def test_literals_of_a_test_file_are_read_in_its_own_encoding() -> None:
-    assert literals_of(["# coding: latin-1\nassert f(1) == 'caf\xe9'\n".encode("latin-1")]) == {"'caf\xe9'"}
+    assert literals_of({"test_a.py": "# coding: latin-1\nassert f(1) == 'caf\xe9'\n".encode("latin-1")}) == {"'caf\xe9'"}
