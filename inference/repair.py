@@ -13,12 +13,15 @@ from inference import ConfigurationError
 from inference.attempt import Attempt, suspects_of
 from inference.outcome import Outcome, Status, Timings, outcome_json, surroundings_of
 from inference.policy import Policy
+from inference.projects import repair_projects
 from inference.proposer import Progress, Proposal, Proposer, Report, Search
 from inference.search import EmbeddedProposer
 from sandbox import EnvironmentFailed, WorkspaceError
 from sandbox.environment import build_environment, existing_environment
 from sandbox.frameworks import TestPlan
-from sandbox.frameworks.detection import is_test_file, plan_for, plan_from_command
+from sandbox.frameworks.detection import is_test_file, plan_from_command
+from sandbox.frameworks.languages import ADAPTERS, plans_for, plans_near
+from sandbox.project_environment import build_project_environment
 from sandbox.reproduction import Reproduction, reproduce
 from sandbox.runner import Runner
 from sandbox.selection import select_runner
@@ -50,6 +53,8 @@ class RepairRequest:
     environment: Mapping[str, str] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     unsafe: bool = False
+    near: tuple[str, ...] = ()
+    """Paths that the failure named, of a monorepo's log say: of several projects only those that hold one are built."""
     search: bool = True
     """Without it the tests are only repeated: nothing is proposed."""
 
@@ -74,15 +79,52 @@ def repair_checkout(request: RepairRequest, progress: Report | None = None, sett
         head = snapshot(request.path, folder / "head") if request.head is None else at_revision(request.path, request.head, folder / "head")
         base = at_revision(request.path, request.base, folder / "base") if request.base is not None else None
         try:
-            bench, notes = open_bench(request, runner, settings, head, report)
+            plans = () if _command(request) else plans_for(head)
+            named = plans_near(head, plans, request.near or _changed(head, base)) if len(plans) > 1 else ()
+            plans = named or plans
+            if len(plans) > 1:
+
+                def one(plan: TestPlan, seconds: float) -> tuple[Bench, Outcome]:
+                    began = time.monotonic()
+                    bench, notes = open_bench(request, runner, settings, head, report, plan)
+                    built = time.monotonic() - began
+                    outcome = repair(head, base, bench, proposers, request.policy, seconds, folder, report, request.jobs)
+                    return bench, _finished(outcome, bench, notes, built, time.monotonic() - began)
+
+                return repair_projects(
+                    plans, one, head, request.policy, folder, report, request.budget, named=bool(named))  # fmt: skip
+            bench, notes = open_bench(request, runner, settings, head, report, plans[0] if plans else None)
             environment_seconds = time.monotonic() - started
             outcome = repair(head, base, bench, proposers, request.policy, request.budget, folder, report, request.jobs)
         except (EnvironmentFailed, WorkspaceError) as error:  # a tree above its limit is seen when it is first laid out
             return Outcome("broken", str(error), timings=Timings(total=time.monotonic() - started))
-        timings = replace(outcome.timings, environment=environment_seconds, total=time.monotonic() - started)
-        return replace(
-            outcome, timings=timings, notes=notes, python=bench.environment.python, test_command=bench.plan.describe(),
-            surroundings=surroundings_of(bench))  # fmt: skip
+        return _finished(outcome, bench, notes, environment_seconds, time.monotonic() - started)
+
+
+def _finished(outcome: Outcome, bench: Bench, notes: tuple[str, ...], environment_seconds: float, total: float) -> Outcome:
+    """The outcome with what is known of its environment."""
+    timings = replace(outcome.timings, environment=environment_seconds, total=total)
+    return replace(
+        outcome, timings=timings, notes=notes, python=bench.environment.python, test_command=bench.plan.describe(),
+        surroundings=surroundings_of(bench))  # fmt: skip
+
+
+def _command(request: RepairRequest) -> str | None:
+    return request.test or request.policy.environment.test
+
+
+def _changed(head: Workspace, base: Workspace | None) -> tuple[str, ...]:
+    """Files whose text differs between base and head: without a log, they tell which project of a tree fails."""
+    if base is None:
+        return ()
+    return tuple(f for f in head.files if not _same(head.path(f), base.path(f)))[:2000]
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two files hold the same; links count as the same, since they are followed nowhere."""
+    if one.is_symlink() or other.is_symlink():
+        return True
+    return one.is_file() and other.is_file() and one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
 
 
 def repair(
@@ -183,18 +225,25 @@ def _proposers(request: RepairRequest) -> list[Proposer]:
 
 
 def open_bench(
-    request: RepairRequest, runner: Runner, settings: SandboxSettings, head: Workspace, report: Report
+    request: RepairRequest, runner: Runner, settings: SandboxSettings, head: Workspace, report: Report, plan: TestPlan | None = None
 ) -> tuple[Bench, tuple[str, ...]]:
-    """What runs the request's tests, and notes for people. Raises EnvironmentFailed; WorkspaceError for a command that cannot be read."""
+    """What runs the request's tests (those of ``plan`` where one was chosen), and notes for people. Raises EnvironmentFailed;
+    WorkspaceError for a command that cannot be read."""
     policy = request.policy
     if policy.environment.image or policy.environment.services:
         needs = policy.environment.image or ", ".join(policy.environment.services)
         raise EnvironmentFailed(f"could not reproduce: needs {needs}, and the container runner is not in use")
-    command = request.test or policy.environment.test
-    plan: TestPlan = plan_from_command(command, policy.environment.report) if command else plan_for(head)
+    command = _command(request)
+    if plan is None:
+        plan = plan_from_command(command, policy.environment.report) if command else plans_for(head)[0]
     variables = {**policy.environment.variables, **request.environment}
     report(Progress("environment", "building the environment"))
-    if request.python is not None:
+    if plan.framework in ADAPTERS:
+        environment = build_project_environment(
+            head, plan, runner, settings=settings, repository=request.repository or str(request.path.resolve()),
+            setup=policy.environment.setup, environment=variables, timeout=request.setup_timeout,
+            progress=lambda text: report(Progress("environment", text)))  # fmt: skip
+    elif request.python is not None:
         environment = existing_environment(
             request.python, runner, settings=settings, tree=head.tree(), environment=variables,
             progress=lambda text: report(Progress("environment", text)))  # fmt: skip

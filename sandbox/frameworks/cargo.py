@@ -82,10 +82,11 @@ def _manifest(workspace: Workspace, folder: str) -> dict[str, object]:
 
 
 def invocation(plan: TestPlan, only: Sequence[str]) -> Invocation:
-    before, _, after = shlex.join(plan.arguments).partition(" -- ") if "--" in plan.arguments else (shlex.join(plan.arguments), "", "")
-    before = re.sub(r"(?:^| )--$", "", before)
+    cut = plan.arguments.index("--") if "--" in plan.arguments else len(plan.arguments)
+    before, after = shlex.join(plan.arguments[:cut]), shlex.join(plan.arguments[cut + 1 :])
     names = _filters(only)
-    options = [f"--workspace --no-fail-fast {before}".strip(), "--", *map(shlex.quote, names), "--color=never", after]
+    everything = "" if re.search(r"(?:^| )(?:-p|--package|--manifest-path)\b", before) else "--workspace "
+    options = [f"{everything}--no-fail-fast {before}".strip(), "--", *map(shlex.quote, names), "--color=never", after]
     command = f"cargo test {' '.join(o for o in options if o)} >{REPORT} 2>&1"
     prepare = f"[ -d /env/target ] && cp -a /env/target /tmp/target\n[ -d /env/cargo ] && cp -a /env/cargo /tmp/cargo\n{_TOUCH}"
     return Invocation(f"{prepare}\n{command}\nstatus=$?; tail -c 20000 {REPORT}; exit $status", (REPORT,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 
@@ -42,6 +43,9 @@ def plan_from_command(command: str, junit: str | None = None) -> TestPlan:
             rest = rest[len(prefix) :]
             if prefix[-1] == "-m":
                 rest = ["python", "-m", *rest]
+    other = _other_language(command, tuple(variables), words)
+    if other is not None:
+        return other
     unquoted = re.sub(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]", "", command)
     if rest and not _SHELL.search(unquoted):
         if _PYTHON.match(rest[0]):
@@ -55,6 +59,37 @@ def plan_from_command(command: str, junit: str | None = None) -> TestPlan:
             return TestPlan("pytest", tuple(rest[1:]), cwd_on_path=False, variables=tuple(variables))
     found = re.search(r"--junit-?xml(?:=|\s+)(\S+)", command)
     return TestPlan("command", shell=command, junit=junit or (found.group(1) if found else None))
+
+
+_IN_FOLDER = re.compile(r"^\s*cd\s+(?P<folder>[\w./@+-]+)\s*&&\s*(?P<rest>.*)$", re.S)
+_SCRIPTS = ("node", "tsx", "vitest", "jest")
+
+
+def _other_language(command: str, variables: tuple[tuple[str, str], ...], words: list[str]) -> TestPlan | None:
+    """The plan of a command that tests another language than Python, behind ``cd FOLDER &&`` too; None for everything else."""
+    folder = "."
+    inside = _IN_FOLDER.match(command)
+    if inside:
+        folder = os.path.normpath(inside["folder"])
+        words = shlex.split(inside["rest"])
+    text = inside["rest"] if inside else command
+    if not words or folder.startswith(("/", "..")) or _SHELL.search(re.sub(r"'[^']*'|\"[^\"]*\"|\./\.\.\.", "", text)):
+        return None
+    if words[:2] == ["go", "test"]:
+        return TestPlan("go", tuple(w for w in words[2:] if w not in ("./...", "-json")), variables=variables, folder=folder)
+    if words[:2] == ["cargo", "test"]:
+        return TestPlan("cargo", tuple(w for w in words[2:] if w != "--workspace"), variables=variables, folder=folder)
+    if words[0] == "mvn" and {"test", "verify", "install", "package"} & set(words):
+        more = tuple(w for w in words[1:] if w not in ("clean", "test", "verify", "install", "package", "-B", "-fae"))
+        return TestPlan("maven", more, variables=variables, folder=folder)
+    if words[0] in ("gradle", "./gradlew") and {"test", "check", "build"} & set(words):
+        more = tuple(w for w in words[1:] if w not in ("clean", "test", "check", "build", "--no-daemon", "--continue"))
+        return TestPlan("gradle", more, shell="./gradlew test" if words[0] == "./gradlew" else "", variables=variables, folder=folder)
+    called = words[1:] if words[0] == "npx" else words
+    if called[:1] and called[0] in _SCRIPTS and (called[0] not in ("node", "tsx") or "--test" in called):
+        name = "node" if called[0] in ("node", "tsx") else called[0]
+        return TestPlan(name, shell=text.strip().removeprefix("npx "), variables=variables, folder=folder)  # type: ignore[arg-type]
+    return None
 
 
 def plan_for(workspace: Workspace) -> TestPlan:

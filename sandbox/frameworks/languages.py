@@ -27,9 +27,8 @@ def project_plans(workspace: Workspace) -> tuple[TestPlan, ...]:
     return tuple(sorted(found, key=lambda p: (p.folder != ".", p.folder.count("/"), p.folder)))
 
 
-def plans_for(workspace: Workspace, near: Sequence[str] = ()) -> tuple[TestPlan, ...]:
-    """The plans of a tree: those whose projects hold the paths ``near`` (of failing tests, frames, changed files), where any does; else
-    all of them, Python's first. Raises WorkspaceError where no tests are found."""
+def plans_for(workspace: Workspace) -> tuple[TestPlan, ...]:
+    """The plans of a tree, Python's first. Raises WorkspaceError where no tests are found."""
     projects = project_plans(workspace)
     tests_python = any(f.endswith(".py") and is_test_file(f) for f in workspace.files)
     try:
@@ -38,10 +37,14 @@ def plans_for(workspace: Workspace, near: Sequence[str] = ()) -> tuple[TestPlan,
         if not projects:
             raise
         python = ()
-    found = (*python, *projects)
+    return (*python, *projects)[:MOST_PLANS]
+
+
+def plans_near(workspace: Workspace, plans: Sequence[TestPlan], near: Sequence[str]) -> tuple[TestPlan, ...]:
+    """Those of the plans whose projects hold one of these paths (of failing tests, frames, changed files), as a log may write them."""
     paths = [path for raw in near if (path := _resolved(raw, workspace)) is not None]
-    chosen = dict.fromkeys(plan for path in paths if (plan := _around(path, found)) is not None)
-    return tuple(p for p in found if p in chosen)[:MOST_PLANS] if chosen else found[:MOST_PLANS]
+    chosen = {plan for path in paths if (plan := _around(path, plans)) is not None}
+    return tuple(p for p in plans if p in chosen)
 
 
 def _resolved(raw: str, workspace: Workspace) -> str | None:
