@@ -40,8 +40,8 @@ _KEYWORDS: Mapping[str, frozenset[str]] = {
         " static struct super trait type unsafe use where while".split()),
     "java": frozenset(
         "abstract assert boolean break byte case catch char class const continue default do double else enum extends final finally float"
-        " for if implements import instanceof int interface long native new package private protected public return short static super switch"
-        " synchronized this throw throws transient try void volatile while".split()),
+        " for if implements import instanceof int interface long native new package private protected public return short static super"
+        " switch synchronized this throw throws transient try void volatile while".split()),
 }  # fmt: skip
 _ORDER = 4
 _ORDINARY_WEIGHT = 0.2
