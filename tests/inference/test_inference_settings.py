@@ -41,6 +41,8 @@ def test_without_any_variable_there_is_no_model() -> None:
         ("API_KEY", "secret-value\n"),
         ("EXTRA_BODY", "{secret-value"),
         ("EXTRA_BODY", "[1]"),
+        ("VLLM_ARGUMENTS", "'secret-value"),
+        ("VLLM_PORT", "70000"),
         ("CANARY_SHARE", "1.5"),
         ("CONCURRENCY", "0"),
         ("REQUEST_SECONDS", "secret-value"),
@@ -55,9 +57,17 @@ def test_a_wrong_value_is_one_line_with_the_variable_and_not_the_value(name: str
     assert "secret-value" not in str(error.value)
 
 
-def test_endpoints_and_a_checkpoint_exclude_each_other() -> None:
-    with pytest.raises(ConfigurationError, match="not both"):
-        load_settings(endpoints="http://a", checkpoint="/model")
+def test_endpoints_a_vllm_and_a_checkpoint_exclude_each_other() -> None:
+    for pair in ({"endpoints": "http://a", "checkpoint": "/model"}, {"endpoints": "http://a", "vllm": "qwen"},
+                 {"vllm": "qwen", "checkpoint": "/model"}):  # fmt: skip
+        with pytest.raises(ConfigurationError, match="not both"):
+            load_settings(**pair)
+
+
+def test_a_vllm_of_this_machine_is_asked_at_its_port() -> None:
+    settings = load_settings(vllm="qwen", vllm_port=8123)
+    assert settings.is_configured
+    assert settings.addresses == ("http://127.0.0.1:8123",)
 
 
 def test_the_key_is_not_in_the_text_of_the_settings() -> None:

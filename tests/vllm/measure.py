@@ -1,13 +1,15 @@
 """How fast each sampler writes: ``python -m tests.vllm.measure`` makes a tiny model, serves it with vLLM's CPU build and prints a table.
 
 The same model, prompts, lengths and machine in one run: vLLM with 32 requests at once, the sampler in this process with batches of 32, and
-both one prompt at a time. Every completion has exactly ``--tokens`` tokens (end tokens are ignored), and each way is warmed before it is
-measured. The last line is of second rounds with vLLM, whose beginnings are in its prefix cache.
+both one prompt at a time. Every completion has exactly ``--tokens`` tokens (end tokens are ignored), each way is warmed before it is
+measured, and no prompt is asked twice, so that no prefix cache helps. The last lines are of second rounds with vLLM, whose beginnings are
+in its prefix cache. The model is narrow and deep: with two layers a step is little but vLLM's own way from process to process.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
@@ -26,20 +28,25 @@ from tests.vllm.tiny_model import make_tiny_model
 Dialogue = tuple[Message, ...]
 
 
+_number = itertools.count()
+
+
 def dialogues(count: int, lines: int) -> list[Dialogue]:
-    """Prompts of the same length that have no beginning in common."""
-    return [(Message("user", f"# {number:04d}\n" + "def f(value):\n    return value + 1\n" * (lines // 2)),) for number in range(count)]
+    """New prompts of the same length that have no beginning in common."""
+    code = "def f(value):\n    return value + 1\n" * (lines // 2)
+    return [(Message("user", f"# {next(_number):06d}\n{code}"),) for _ in range(count)]
 
 
-def timed(ask: Callable[[Sequence[Dialogue]], list[Answer]], prompts: Sequence[Dialogue], tokens: int, repeats: int) -> float:
+def timed(ask: Callable[[Sequence[Dialogue]], list[Answer]], count: int, given: argparse.Namespace) -> float:
     """Median tokens a second over the repeats, after one round that is not counted."""
     rates = []
-    for number in range(repeats + 1):
+    for number in range(given.repeats + 1):
+        prompts = dialogues(count, given.lines)
         began = time.perf_counter()
         answers = ask(prompts)
         seconds = time.perf_counter() - began
         written = sum(answer.usage.completion_tokens for answer in answers)
-        assert written == tokens * len(prompts), f"{written} tokens were written, not {tokens * len(prompts)}"
+        assert written == given.tokens * count, f"{written} tokens were written, not {given.tokens * count}"
         if number:
             rates.append(written / seconds)
     return statistics.median(rates)
@@ -48,11 +55,12 @@ def timed(ask: Callable[[Sequence[Dialogue]], list[Answer]], prompts: Sequence[D
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parallel", type=int, default=32)
+    parser.add_argument("--singles", type=int, default=8, help="prompts of each measurement one by one")
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--lines", type=int, default=16, help="lines of each prompt")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--hidden", type=int, default=64)
-    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--threads", type=int, default=0, help="of torch in this process; 0: as it chooses")
     given = parser.parse_args()
     import torch
@@ -60,7 +68,6 @@ def main() -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     options = Options(temperature=0.8, max_tokens=given.tokens, seed=1)
-    prompts = dialogues(given.parallel, given.lines)
 
     def soon() -> float:
         return time.monotonic() + 600
@@ -68,44 +75,50 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = make_tiny_model(Path(folder) / "tiny", hidden=given.hidden, layers=given.layers)
         local = TransformersSampler(checkpoint, batch=given.parallel, device="cpu", ignore_end=True)
+        one, many = given.singles, given.parallel
+
+        def each(sampler: TransformersSampler | OpenAISampler, batch: Sequence[Dialogue]) -> list[Answer]:
+            return [sampler.sample(one, options, soon()) for one in batch]
+
         rates = {
-            "transformers, one by one": timed(
-                lambda batch: [local.sample(one, options, soon()) for one in batch], prompts[:8], given.tokens, given.repeats),
-            f"transformers, {given.parallel} in a batch": timed(
-                lambda batch: local.sample_many(batch, options, soon()), prompts, given.tokens, given.repeats),
-        }  # fmt: skip
-        settings = load_settings(concurrency=given.parallel, extra_body={"ignore_eos": True}, endpoints="http://replaced")
+            "transformers, one by one": timed(lambda batch: each(local, batch), one, given),
+            f"transformers, {many} in a batch": timed(lambda batch: local.sample_many(batch, options, soon()), many, given),
+        }
+        settings = load_settings(concurrency=many, extra_body={"ignore_eos": True}, endpoints="http://replaced")
         with (
-            served(checkpoint, Path(folder) / "vllm.log") as url, ThreadPoolExecutor(given.parallel) as pool,
+            served(checkpoint, Path(folder) / "vllm.log") as url, ThreadPoolExecutor(many) as pool,
             OpenAISampler(settings.model_copy(update={"endpoints": (url,)})) as sampler,
-        ):
-            rates["vLLM, one by one"] = timed(
-                lambda batch: [sampler.sample(one, options, soon()) for one in batch], prompts[:8], given.tokens, given.repeats)
-            rates[f"vLLM, {given.parallel} at once"] = timed(
-                lambda batch: list(pool.map(lambda one: sampler.sample(one, options, soon()), batch)), prompts, given.tokens,
-                given.repeats)
-            cached = second_round(sampler, dialogues(given.parallel, 200), options, soon())  # fmt: skip
+        ):  # fmt: skip
+            rates["vLLM, one by one"] = timed(lambda batch: each(sampler, batch), one, given)
+            rates[f"vLLM, {many} at once"] = timed(
+                lambda batch: list(pool.map(lambda one: sampler.sample(one, options, soon()), batch)), many, given)  # fmt: skip
+            before = sampler.totals
+            second_round(sampler, dialogues(many, 200), options, soon())
+            totals = sampler.totals
     parameters = sum(one.numel() for one in local._base.parameters())
-    print(f"{parameters:,} parameters, prompts of {local.count_tokens(prompts[0][0].content)} tokens, {given.tokens} new tokens each, "
-          f"median of {given.repeats}, torch with {torch.get_num_threads()} threads")  # fmt: skip
+    [[prompt]] = dialogues(1, given.lines)
+    print(f"{parameters:,} parameters, {given.layers} layers, prompts of {local.count_tokens(prompt.content)} tokens, {given.tokens} new "
+          f"tokens each, median of {given.repeats}, torch with {torch.get_num_threads()} threads")  # fmt: skip
     slowest = rates["transformers, one by one"]
     print(f"\n{'':32}{'tokens/s':>10}{'of one by one':>16}")
     for name, rate in rates.items():
         print(f"{name:32}{rate:>10.0f}{rate / slowest:>15.1f}x")
     batched, at_once = rates[f"transformers, {given.parallel} in a batch"], rates[f"vLLM, {given.parallel} at once"]
     print(f"\nvLLM at {given.parallel} is {at_once / batched:.2f} times the batched sampler in this process.")
-    print(f"Prefix cache, second rounds of {given.parallel} dialogues: {cached:.0%} of their prompt tokens were cached.")
+    rounds = totals.usage.prompt_tokens - before.usage.prompt_tokens
+    cached = totals.usage.cached_tokens - before.usage.cached_tokens
+    print(f"Two rounds of {many} dialogues: {rounds:,} prompt tokens, {cached:,} ({cached / rounds:.0%}) from the prefix cache.")
+    usage = totals.usage
+    print(f"vLLM in all: {totals.requests} requests, {usage.prompt_tokens:,} prompt tokens ({totals.cached_share:.0%} cached), "
+          f"{usage.completion_tokens:,} new ones, busy for {totals.gpu_seconds:.0f} s, waited for {usage.seconds:.0f} s.")  # fmt: skip
 
 
-def second_round(sampler: OpenAISampler, begin: Sequence[Dialogue], options: Options, deadline: float) -> float:
-    """Share of the prompt tokens of second rounds that the prefix cache had."""
-    cached = total = 0
+def second_round(sampler: OpenAISampler, begin: Sequence[Dialogue], options: Options, deadline: float) -> None:
+    """Ask each dialogue's first round, and then its second."""
     for dialogue in begin:
         first = sampler.sample(dialogue, options, deadline)
         turns = (Message("assistant", first.completions[0].text), Message("user", "The test fails still."))
-        usage = sampler.sample((*dialogue, *turns), options, deadline).usage
-        cached, total = cached + usage.cached_tokens, total + usage.prompt_tokens
-    return cached / total
+        sampler.sample((*dialogue, *turns), options, deadline)
 
 
 if __name__ == "__main__":
