@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from inference.blocks import definitions
 from inference.prompt import Mode
@@ -287,7 +288,7 @@ class _Reader:
     def _bare(self) -> None:
         """Without any fence or mark: a line that is a path and functions below it, up to the next such line or the end."""
         heads = [(n, m[1]) for n, line in enumerate(self.lines) if (m := _PATH_LINE.fullmatch(line)) is not None]
-        for (n, path), (stop, _) in zip(heads, [*heads[1:], (len(self.lines), "")], strict=True):
+        for (n, path), (stop, _) in pairwise([*heads, (len(self.lines), "")]):
             body = self.lines[n + 1 : stop]
             head = 1 + next((k for k, line in enumerate(body) if line.strip()), 0)
             if any(d.kind == "function" and d.first == head for d in definitions(body)):
