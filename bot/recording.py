@@ -119,8 +119,13 @@ def trajectory(
     problem = RecordedProblem(
         fix.repository, base_sha, fix.head_sha, RecordedEnvironment(surroundings.python, surroundings.environment or None),
         outcome.test_command, tuple(map(_failure, seen)))  # fmt: skip
-    chosen = next((n for n, p in enumerate(verified) if p is outcome.best), None)
-    return Trajectory(name, problem, tuple(map(_round, verified)), chosen, consent=consent)
+    # A model's answers are all kept, the unreadable ones too: what a round was given is what it learns from.
+    sampled = outcome.search.rounds
+    told = [p for p in verified if p.round is None or not 0 <= p.round < len(sampled)]
+    chosen = next((n for n, p in enumerate(told) if p is outcome.best), None)
+    if chosen is None and outcome.best is not None and outcome.best.round is not None:
+        chosen = len(told) + outcome.best.round
+    return Trajectory(name, problem, (*map(_round, told), *sampled), chosen, consent=consent)
 
 
 def _failure(failure: Failure) -> RecordedFailure:

@@ -52,12 +52,13 @@ def told(pull: PullRequest, run: FailedRun, triaged: Triage, outcome: Outcome, p
         caused_by_pr=True if reproduction is not None and reproduction.passes_on_base else None)  # fmt: skip
     if ready and best is not None and best.verdict is not None:
         if policy.mode == "explain":
-            return replace(view, explanation=best.explanation, reason="the policy asks for explanations only", commands=("fix",))
+            return replace(view, explanation=best.explanation, reason="the policy asks for explanations only", commands=("fix",),
+                           model=best.model)  # fmt: skip
         verdict = best.verdict
         return replace(
             view, state="fix_ready", level=f"V{verdict.level}", fixed=failing, total=verdict.after.total if verdict.after else 0,
             explanation=best.explanation, patch=best.patch, apply_line=pull.is_fork,
-            proof=proof_facts(pull, outcome, best, base_sha), unchecked=_unchecked(best))  # fmt: skip
+            proof=proof_facts(pull, outcome, best, base_sha), unchecked=_unchecked(best), model=best.model)  # fmt: skip
     if state == "pre_existing":
         return replace(view, caused_by_pr=False)
     return view

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inference.localization import Suspect, localize
@@ -20,6 +20,9 @@ from sandbox.verification import verify
 from sandbox.workspace import Workspace
 
 _MOST_VERIFIED = 12
+_SHARE = 0.4
+"""Of the time that is left, what a proposer gets that another one follows."""
+_MOST_NEAR_MISSES = 4
 
 
 def suspects_of(head: Workspace, reproduction: Reproduction) -> list[Suspect]:
@@ -40,6 +43,7 @@ class Attempt:
     search: Search
     started: float
     deadline: float
+    touched: Mapping[str, frozenset[int]] = field(default_factory=dict)
     first: float | None = None
     """Seconds from ``started`` to the first plausible patch of any group."""
 
@@ -71,11 +75,15 @@ class Attempt:
         """Search and verify for one group of failing tests: (accepted, refused)."""
         refused: list[Proposal] = []
         suspects = suspects_of(self.head, reproduction)
-        for proposer in self.proposers:
+        for place, proposer in enumerate(self.proposers):
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            problem = Problem(self.head, self.bench, reproduction, suspects, left, self.jobs)
+            if place + 1 < len(self.proposers):
+                left *= _SHARE
+            problem = Problem(
+                self.head, self.bench, reproduction, suspects, left, self.jobs, lambda p: self.checked(reproduction, p), self.accepts,
+                self.policy.patch_scope(), self.touched, tuple(map(_near_miss, refused[:_MOST_NEAR_MISSES])))  # fmt: skip
             began = time.monotonic() - self.started
             try:
                 proposals = list(proposer.propose(problem, self.search, self.report))
@@ -85,11 +93,13 @@ class Attempt:
             if self.first is None and self.search.first_plausible is not None:
                 self.first = began + self.search.first_plausible
             for number, proposal in enumerate(proposals[:_MOST_VERIFIED]):
-                if number and time.monotonic() > deadline:
+                if number and proposal.verdict is None and time.monotonic() > deadline:
                     self.search.notes.append(f"the budget ended before {len(proposals) - number} plausible patches could be verified")
                     break
-                self.report(Progress("verify", f"patch {number + 1} of {len(proposals)}: {proposal.path}:{proposal.line}"))
-                checked = self.checked(reproduction, proposal)
+                checked = proposal
+                if proposal.verdict is None:
+                    self.report(Progress("verify", f"patch {number + 1} of {len(proposals)}: {proposal.path}:{proposal.line}"))
+                    checked = self.checked(reproduction, proposal)
                 if self.accepts(checked):
                     return checked, refused
                 refused.append(checked)
@@ -123,7 +133,7 @@ class Attempt:
         patch = unified_diff(workspace.diff_from(self.head))
         first = kept[0][1]
         explanation = "\n\n".join(f"{number}. {p.explanation}" for number, (_, p) in enumerate(kept, 1))
-        whole = replace(first, patch=patch, explanation=explanation, prior=min(p.prior for _, p in kept))
+        whole = replace(first, patch=patch, explanation=explanation, prior=min(p.prior for _, p in kept), round=None)
         self.report(Progress("verify", f"{len(kept)} patches together"))
         checked = self.checked(part, whole)
         return [(targets, checked)] if self.accepts(checked) else list(accepted)
@@ -138,6 +148,13 @@ class Attempt:
             if texts[path] is None:
                 return None
         return workspace.with_files(texts, self.folder)
+
+
+def _near_miss(refused: Proposal) -> str:
+    """A refused patch in a line: where, what, and why not."""
+    changed = [line.decode("utf-8", "replace")[:120] for line in refused.patch.split(b"\n") if line[:1] in (b"-", b"+")]
+    detail = next((c.detail for c in refused.verdict.checks if c.status == "failed"), "") if refused.verdict is not None else ""
+    return f"{refused.path}:{refused.line}: {' '.join(line for line in changed if line[:3] not in ('---', '+++'))[:300]} ({detail[:160]})"
 
 
 def _text(head: Workspace, path: str) -> str | None:

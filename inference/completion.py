@@ -23,10 +23,12 @@ _SEARCH = re.compile(r"[ \t]*<{5,9} ?(?:SEARCH|ORIGINAL|HEAD|BEFORE|OLD)\b.*", r
 _DIVIDER = re.compile(r"([ \t]*)={7}[ \t]*")
 _REPLACE = re.compile(r"[ \t]*>{5,9} ?(?:REPLACE|UPDATED|AFTER|NEW)\b.*|[ \t]*>{7}[ \t]*", re.I)
 _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([^`]*)")
-_NAME = r"(?:[\w.@+~\-\[\]()]+[/\\])*(?:[\w@+~\-\[\]()][\w.@+~\-\[\]()]*\.[A-Za-z]\w{0,9}|Dockerfile|Makefile|Rakefile|Gemfile)"
+_PART = r"[\w.@+~\-\[\]()]+"
+_FILE = rf"[\w@+~\-\[\]()]{_PART[:-1]}*\.[A-Za-z]\w{{0,9}}|Dockerfile|Makefile|Rakefile|Gemfile"
+_NAME = rf"(?:{_PART}[/\\])*(?:{_FILE})|(?:{_PART}[/\\])+{_PART}"
 _PATH_LINE = re.compile(
-    rf"[ \t]*(?:[#*>\-]+[ \t]*)*(?:(?:in|file|path|filename|edit|change|update)[ \t]*:?[ \t]*)?[*`\"']*(/?(?:\.{{1,2}}/)*{_NAME})[*`\"']*"
-    r"[ \t]*:?[ \t]*[*`]*[ \t]*", re.I)  # fmt: skip
+    rf"[ \t]*(?:[#*>\-]+[ \t]*)*(?:(?:in|file|path|filename|edit|change|update)[ \t]*:?[ \t]*)?[*`\"']*(/?(?:\.{{1,2}}/)*(?:{_NAME}))"
+    r"[*`\"']*[ \t]*:?[ \t]*[*`]*[ \t]*", re.I)  # fmt: skip
 _COMMENTED_PATH = re.compile(rf"[ \t]*(?:#|//|--|;|/\*)[ \t]*({_NAME})[ \t]*(?:\*/)?[ \t]*")
 _QUOTED_PATH = re.compile(rf"`({_NAME})`")
 _HUNK = re.compile(r"@@(?: -\d{1,9}(?:,\d{1,9})? \+\d{1,9}(?:,\d{1,9})? @@.*|.*)")

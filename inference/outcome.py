@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import PurePosixPath
@@ -80,11 +81,12 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
             {
                 "patch": p.patch.decode("utf-8", "surrogateescape"), "explanation": p.explanation, "origin": p.origin,
                 "path": p.path, "line": p.line, "function": p.function, "template": p.template, "behaviour": p.behaviour,
-                "verdict": p.verdict.to_json() if p.verdict is not None else None,
+                "verdict": p.verdict.to_json() if p.verdict is not None else None, "model": p.model or None,
             }
             for p in outcome.proposals
         ],
         "candidates": dict(outcome.search.to_json()),
+        "model": _model(outcome.search),
         "timings": {k: round(v, 3) if v is not None else None for k, v in vars(outcome.timings).items()},
         "suspects": [
             {"path": s.function.path, "function": s.function.qualname, "line": s.line, "score": round(s.score, 4)} for s in outcome.suspects
@@ -94,6 +96,20 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "versions": {
             "ledexbot": ledexbot_version(), "python": outcome.python, "host_python": platform.python_version(), "cpus": os.cpu_count(),
         },
+    }  # fmt: skip
+
+
+def _model(search: Search) -> dict[str, Any] | None:
+    """What was asked of the model: None where it was not asked. ``rounds``: refinements of the longest dialogue."""
+    if not search.tokens and not search.models:
+        return None
+    tokens = {name: search.tokens.get(name, 0) for name in ("prompt", "cached", "completion")}
+    depth = max((sum(m.role == "assistant" for m in r.messages) - 1 for r in search.rounds), default=0)
+    return {
+        "names": list(dict.fromkeys(search.models)), "answers": len(search.rounds), "rounds": depth, "tokens": tokens,
+        "prefix_cache_hit_rate": round(tokens["cached"] / tokens["prompt"], 4) if tokens["prompt"] else None,
+        "gpu_seconds": round(search.gpu_seconds, 3),
+        "refused": dict(Counter(str(r.extra["refused"]) for r in search.rounds if "refused" in r.extra)),
     }  # fmt: skip
 
 

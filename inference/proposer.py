@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from inference.localization import Suspect
 from inference.trajectory import Round
+from sandbox.refusal import Scope
 from sandbox.reproduction import Reproduction
 from sandbox.testing import Bench
 from sandbox.verification import Verdict
@@ -24,6 +25,8 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
+Strategy = Literal["refine", "resample"]
+"""What later rounds of a model do: go on from what failed, or draw from the first prompt again at the same cost."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,13 @@ class Problem:
     jobs: int = 1
     check: Callable[[Proposal], Proposal] | None = None
     """Verifies a proposal cold, for those who go on from what the verdict says."""
+    accepts: Callable[[Proposal], bool] = lambda proposal: proposal.verdict is not None and proposal.verdict.accepted
+    """Whether a verdict is enough."""
+    scope: Scope = field(default_factory=Scope)
+    touched: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """Lines that the pull request changed, by path."""
+    near_misses: Sequence[str] = ()
+    """What proposers before this one tried, each in a line, and why it is no fix."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,8 @@ class Proposal:
     verdict: Verdict | None = None
     round: int | None = None
     """Its place in ``Search.rounds``, where it was sampled."""
+    model: str = ""
+    """Who sampled it: the base model's name, and after a + the adapter's with its version."""
 
 
 @dataclass
@@ -74,6 +86,10 @@ class Search:
     """Every completion that a model gave, readable or not, in the order they came."""
     tokens: dict[str, int] = field(default_factory=dict)
     """Of the model: prompt, cached (of the prompt), completion."""
+    gpu_seconds: float = 0.0
+    """Seconds in which a model was sampling."""
+    models: list[str] = field(default_factory=list)
+    """Who was sampled, as in ``Proposal.model``."""
 
     def to_json(self) -> Mapping[str, object]:
         return {

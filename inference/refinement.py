@@ -12,21 +12,25 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
-from inference.completion import Malformed, Parsed, apply_edits, parse_completion
+from inference.completion import Malformed, Parsed, apply_edits, completion_regex, parse_completion
 from inference.context import Context, build_context
 from inference.model import Answer, Completion, ModelError, Options, Sampler, Usage
 from inference.patch import unified_diff
-from inference.prompt import PROMPT_VERSION, Mode, Turn, render_feedback, render_prompt
-from inference.proposer import Problem, Progress, Proposal, Report, Search
+from inference.prompt import PROMPT_VERSION, Mode, Turn, fixed_tokens, render_feedback, render_prompt
+from inference.proposer import Problem, Progress, Proposal, Report, Search, Strategy
+from inference.touched import touched_lines
 from inference.trajectory import Message, Round, Sampling
 from inference.warm import Changes, WarmJudge, warm_judge
 from sandbox import WorkspaceError
+from sandbox.refusal import refusal
 
-Strategy = Literal["refine", "resample"]
 _ROUND_SECONDS = 2.0
 """A round is not begun with less time than this left."""
+_FEEDBACK_TOKENS = 700
+"""For what comes back to the model in one round."""
+_MOST_EXPLANATION = 4000
+_UNEXPLAINED = "The model proposed this change without an explanation."
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Effort:
     strategy: Strategy = "refine"
     seed: int = 0
     logprobs: bool = True
+    structured: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class _Attempt:
     changes: Changes | None
     patch: bytes
     round: int
+    model: str = ""
     gained: int = 0
     feedback: str | None = None
 
@@ -94,11 +100,12 @@ class ModelProposer:
     def propose(self, problem: Problem, search: Search, report: Report) -> Iterator[Proposal]:
         deadline = time.monotonic() + problem.seconds
         effort, spent, adapter = self.effort, _Spent(), self.adapter()
-        prompt_tokens = min(effort.prompt_tokens, self.sampler.context_tokens - effort.completion_tokens)
-        context = build_context(problem, self.sampler.count_tokens, prompt_tokens)
+        effort = replace(effort, completion_tokens=min(effort.completion_tokens, max(self.sampler.context_tokens // 4, 16)))
         seen: set[bytes] = set()
         frontier: list[tuple[Turn, ...]] = [()]
         with warm_judge(problem, deadline, search) as warm:
+            context = build_context(problem, self.sampler.count_tokens, self._room(effort), touched=problem.touched,
+                                    observed=warm.observed(), near_misses=problem.near_misses)  # fmt: skip
             for number in range(effort.rounds + 1):
                 failed: list[_Attempt] = []
                 for turns, count in _shares(frontier, effort.samples):
@@ -110,7 +117,7 @@ class ModelProposer:
                         return
                     report(Progress("model", f"round {number}: sampling {count} explanations and patches"))
                     try:
-                        attempts = self._sample(problem, context, turns, count, number, deadline, adapter, spent, search)
+                        attempts = self._sample(problem, context, turns, count, number, deadline, adapter, spent, search, effort)
                     except ModelError as error:
                         search.notes.append(str(error))
                         return
@@ -119,7 +126,7 @@ class ModelProposer:
                     for proposal, attempt in self._verified(problem, _unique(fresh), warm, search, report, deadline):
                         if proposal is not None:
                             yield proposal
-                            if proposal.verdict is not None and proposal.verdict.accepted:
+                            if problem.accepts(proposal):
                                 return
                         failed.append(attempt)
                 if effort.strategy == "refine":
@@ -127,20 +134,24 @@ class ModelProposer:
 
     def _sample(
         self, problem: Problem, context: Context, turns: tuple[Turn, ...], count: int, number: int, deadline: float, adapter: str | None,
-        spent: _Spent, search: Search,
+        spent: _Spent, search: Search, effort: Effort,
     ) -> list[_Attempt]:  # fmt: skip
-        effort = self.effort
-        messages = render_prompt(context, turns, effort.mode)
+        messages = self._messages(context, turns, effort)
         seed = effort.seed + 1000 * number
-        options = Options(count, effort.temperature, max_tokens=effort.completion_tokens, seed=seed, logprobs=effort.logprobs)
+        regex = completion_regex(effort.mode, list(dict.fromkeys(e.path for e in context.excerpts))) if effort.structured else None
+        options = Options(count, effort.temperature, max_tokens=effort.completion_tokens, seed=seed, logprobs=effort.logprobs, regex=regex)
         answer = self.sampler.sample(messages, options, deadline, adapter)
         spent.usage += answer.usage
+        search.gpu_seconds += answer.usage.seconds
+        model = f"{answer.model} + {answer.adapter}" if answer.adapter else answer.model
+        if model not in search.models:
+            search.models.append(model)
         for name, tokens in (("prompt", answer.usage.prompt_tokens), ("cached", answer.usage.cached_tokens),
                              ("completion", answer.usage.completion_tokens)):  # fmt: skip
             search.tokens[name] = search.tokens.get(name, 0) + tokens
         attempts = []
         for completion in answer.completions:
-            attempt = self._read(problem, context, turns, completion, len(search.rounds))
+            attempt = replace(self._read(problem, context, turns, completion, len(search.rounds)), model=model)
             search.rounds.append(_record(attempt, messages, answer, effort.temperature, seed))
             search.generated += 1
             attempts.append(attempt)
@@ -164,8 +175,28 @@ class ModelProposer:
             return _Attempt(turns, completion, parsed, changes, None, b"", number)
         patch = unified_diff({path: (read(path), after) for path, after in changes.items()})
         if not patch:
-            return _Attempt(turns, completion, parsed, Malformed("unchanged", "the edit changes nothing"), None, b"", number)
+            return _Attempt(turns, completion, parsed, Malformed("unchanged", "the changes change nothing"), None, b"", number)
+        # What V0 would refuse costs no run, and the model hears of it.
+        forbidden = refusal({path: (read(path), after) for path, after in changes.items()}, problem.scope)
+        if forbidden is not None:
+            return _Attempt(turns, completion, parsed, Malformed("forbidden", forbidden), None, patch, number)
         return _Attempt(turns, completion, parsed, None, changes, patch, number)
+
+    def _room(self, effort: Effort) -> int:
+        """Tokens for the context: what a prompt may have, without its fixed text and one earlier turn where there may be one."""
+        turn = effort.completion_tokens + _FEEDBACK_TOKENS if effort.rounds and effort.strategy == "refine" else 0
+        whole = min(effort.prompt_tokens, self.sampler.context_tokens - effort.completion_tokens)
+        fixed = fixed_tokens(self.sampler.count_tokens, effort.mode)
+        return max(whole - fixed - turn, whole // 2 - fixed)
+
+    def _messages(self, context: Context, turns: tuple[Turn, ...], effort: Effort) -> tuple[Message, ...]:
+        """The dialogue, without its oldest turns where it would not fit: what was tried last is worth most."""
+        most = self.sampler.context_tokens - effort.completion_tokens
+        while True:
+            messages = render_prompt(context, turns, effort.mode)
+            if len(turns) <= 1 or sum(self.sampler.count_tokens(m.content) + 8 for m in messages) <= most:
+                return messages
+            turns = turns[1:]
 
     def _verified(
         self, problem: Problem, attempts: Sequence[_Attempt], warm: WarmJudge, search: Search, report: Report, deadline: float
@@ -236,8 +267,10 @@ def _proposal(attempt: _Attempt, behaviour: str | None) -> Proposal:
     assert attempt.parsed is not None
     assert attempt.changes is not None
     path = min(attempt.changes)
-    return Proposal(attempt.patch, attempt.parsed.explanation, ModelProposer.origin, -attempt.cost, behaviour, path, template="model",
-                    round=attempt.round)  # fmt: skip
+    line = min(touched_lines(attempt.patch).get(path, {0}))
+    explanation = attempt.parsed.explanation[:_MOST_EXPLANATION] or _UNEXPLAINED
+    return Proposal(attempt.patch, explanation, ModelProposer.origin, -attempt.cost, behaviour, path, line, template="model",
+                    round=attempt.round, model=attempt.model)  # fmt: skip
 
 
 def _record(attempt: _Attempt, messages: tuple[Message, ...], answer: Answer, temperature: float, seed: int) -> Round:

@@ -7,15 +7,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
-from inference import ConfigurationError
 from inference.attempt import Attempt, suspects_of
+from inference.engines import Engine, proposers
 from inference.outcome import Outcome, Status, Timings, outcome_json, surroundings_of
 from inference.policy import Policy
 from inference.projects import repair_projects
 from inference.proposer import Progress, Proposal, Proposer, Report, Search
-from inference.search import EmbeddedProposer
+from inference.settings import InferenceSettings, load_settings
+from inference.touched import touched_between
 from sandbox import EnvironmentFailed, WorkspaceError
 from sandbox.environment import build_environment, existing_environment
 from sandbox.frameworks import TestPlan
@@ -30,8 +30,6 @@ from sandbox.testing import Bench
 from sandbox.workspace import Workspace, at_revision, snapshot
 
 __all__ = ["Engine", "Outcome", "RepairRequest", "Status", "Timings", "outcome_json", "repair", "repair_checkout"]
-
-Engine = Literal["auto", "templates", "model"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,11 @@ class RepairRequest:
     """Without it the tests are only repeated: nothing is proposed."""
 
 
-def repair_checkout(request: RepairRequest, progress: Report | None = None, settings: SandboxSettings | None = None) -> Outcome:
-    """Repair a git checkout without touching it.
+def repair_checkout(
+    request: RepairRequest, progress: Report | None = None, settings: SandboxSettings | None = None,
+    inference: InferenceSettings | None = None,
+) -> Outcome:  # fmt: skip
+    """Repair a git checkout without touching it. The settings are this process's own by default.
 
     Raises WorkspaceError for a path that is no git checkout, ConfigurationError for options that cannot be used, IsolationUnavailable
     where no sandbox can be had; everything about the project itself is a status.
@@ -68,7 +69,8 @@ def repair_checkout(request: RepairRequest, progress: Report | None = None, sett
     started = time.monotonic()
     report = progress or (lambda _: None)
     settings = settings or SandboxSettings()
-    proposers = _proposers(request) if request.search else []
+    proposed_by = proposers(request.engine, request.repository or str(request.path.resolve()), request.policy,
+                            inference or load_settings()) if request.search else []  # fmt: skip
     if request.test is not None:
         plan_from_command(request.test)  # what was typed wrong is wrong use; what the project's policy says is the project's
     runner = select_runner(allow_unsafe=request.unsafe)
@@ -95,7 +97,7 @@ def repair_checkout(request: RepairRequest, progress: Report | None = None, sett
                     plans, one, head, request.policy, folder, report, request.budget, named=bool(named))  # fmt: skip
             bench, notes = open_bench(request, runner, settings, head, report, plans[0] if plans else None)
             environment_seconds = time.monotonic() - started
-            outcome = repair(head, base, bench, proposers, request.policy, request.budget, folder, report, request.jobs)
+            outcome = repair(head, base, bench, proposed_by, request.policy, request.budget, folder, report, request.jobs)
         except (EnvironmentFailed, WorkspaceError) as error:  # a tree above its limit is seen when it is first laid out
             return Outcome("broken", str(error), timings=Timings(total=time.monotonic() - started))
         return _finished(outcome, bench, notes, environment_seconds, time.monotonic() - started)
@@ -131,7 +133,7 @@ def repair(
     head: Workspace,
     base: Workspace | None,
     bench: Bench,
-    proposers: Sequence[Proposer],
+    proposed_by: Sequence[Proposer],
     policy: Policy,
     budget: float,
     folder: Path,
@@ -151,7 +153,8 @@ def repair(
     suspects = suspects_of(head, reproduction)
     report(Progress("localize", ", ".join(f"{s.function.path}:{s.function.qualname}" for s in suspects[:3]) or "no suspect"))
     search = Search()
-    attempt = Attempt(head, bench, tuple(proposers), policy, folder, report, jobs, search, started, started + budget)
+    attempt = Attempt(head, bench, tuple(proposed_by), policy, folder, report, jobs, search, started, started + budget,
+                      touched_between(base, head) if base is not None else {})  # fmt: skip
     groups = independent_failures(reproduction)
     accepted, refused = attempt.groups(reproduction, groups)
     if not accepted and len(groups) == 1 and len(reproduction.failing) > 1:
@@ -213,15 +216,11 @@ def _reason(accepted: Sequence[Proposal], refused: Sequence[Proposal], search: S
         return f"{len(refused)} plausible patch{'es' if len(refused) > 1 else ''} refused by verification ({detail})"
     judged = sum(search.judged.values())
     ended = "every typed edit was tried" if search.exhausted else "the budget ended"
+    if search.models and not judged:
+        return f"none of {search.generated} answers of the model's held a patch that could be run"
     if not judged and search.notes:
         return search.notes[-1]
     return f"no edit of {judged} tried makes the failing tests pass ({ended})"
-
-
-def _proposers(request: RepairRequest) -> list[Proposer]:
-    if request.engine == "model":
-        raise ConfigurationError("no model endpoint is configured: use --engine templates")
-    return [EmbeddedProposer()]
 
 
 def open_bench(

@@ -13,6 +13,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from inference import ConfigurationError
+from inference.prompt import Mode
+from inference.proposer import Strategy
 
 PREFIX = "LEDEX_INFERENCE_"
 
@@ -58,6 +60,16 @@ class InferenceSettings(BaseSettings):
     served_adapters: Path | None = Field(
         default=None, description="The same folder as the endpoints see it, where that is another path, as in a container."
     )
+    samples: int = Field(default=8, ge=1, le=256, description="Explanations and patches sampled in each round of a failure.")
+    rounds: int = Field(default=2, ge=0, le=10, description="How often failed patches go back with what happened when they ran.")
+    temperature: float = Field(default=0.8, ge=0, le=2, description="Of sampling; 0 makes all samples of a round the same.")
+    prompt_tokens: int = Field(default=6000, ge=256, description="Tokens that one prompt may have.")
+    failure_tokens: int = Field(default=200_000, ge=1, description="Tokens for one failure, prompts and completions together.")
+    mode: Mode = Field(default="explain", description="explain: an explanation, then the patch; refine: the patch alone.")
+    strategy: Strategy = Field(
+        default="refine", description="refine: later rounds see what failed; resample: they draw from the first prompt again."
+    )
+    structured: bool = Field(default=False, description="Hold a vLLM to the form of an answer by structured output.")
     canary_share: float = Field(default=0.1, ge=0, le=1, description="Share of the repositories that the canary adapter answers for.")
 
     @field_validator("endpoints", mode="before")

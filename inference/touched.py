@@ -1,9 +1,14 @@
-"""Which lines a unified diff touches on its new side. Pure; whatever a hostile diff holds, this answers with a value."""
+"""Which lines a unified diff touches on its new side, whatever a hostile diff holds; and which lines differ between two trees."""
 
 from __future__ import annotations
 
 import re
 
+from inference.patch import unified_diff
+from sandbox import WorkspaceError
+from sandbox.workspace import Workspace
+
+_MOST_BYTES, _MOST_FILES = 512 << 10, 300
 _HUNK = re.compile(rb"@@ -\d{1,9}(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@")
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.S)
 _LETTERS = {b"a": b"\a", b"b": b"\b", b"t": b"\t", b"n": b"\n", b"v": b"\v", b"f": b"\f", b"r": b"\r"}
@@ -47,6 +52,27 @@ def touched_lines(diff: bytes) -> dict[str, frozenset[int]]:
     if gone:
         _between(found, path, at)
     return {name: frozenset(lines) for name, lines in found.items()}
+
+
+def touched_between(base: Workspace, head: Workspace) -> dict[str, frozenset[int]]:
+    """What ``head`` added to or changed in the text files of ``base``; larger files, and what comes after 300, are left out."""
+    changes: dict[str, tuple[bytes | None, bytes | None]] = {}
+    for path in head.files:
+        before, after = (_content(tree, path) for tree in (base, head))
+        if after is not None and before != after and b"\0" not in after[:8000]:
+            changes[path] = (before, after)
+            if len(changes) == _MOST_FILES:
+                break
+    return touched_lines(unified_diff(changes))
+
+
+def _content(tree: Workspace, path: str) -> bytes | None:
+    try:
+        if not tree.exists(path) or tree.path(path).lstat().st_size > _MOST_BYTES:
+            return None
+        return tree.read(path)
+    except (WorkspaceError, OSError):
+        return None
 
 
 def _between(found: dict[str, set[int]], path: str | None, at: int) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from inference.choice import Plausible, rank
 from inference.edits import Candidate, Edit, FunctionSource
+from inference.observation import observed_values
 from inference.proposer import Problem, Search
 from inference.schedule import edits_of, trial_unit, unit_of
 from inference.search import relevant_passing
@@ -39,6 +40,16 @@ class WarmJudge:
 
     def __init__(self, problem: Problem, server: CandidateServer | None) -> None:
         self._problem, self._server = problem, server
+
+    def observed(self) -> tuple[str, ...]:
+        """What the suspects were seen to do in the failing tests; empty without warm tiers."""
+        if self._server is None:
+            return ()
+        try:
+            return observed_values(self._problem, self._server)
+        except CandidateServerError:
+            self._server = None
+            return ()
 
     def judge(self, changes: Sequence[Changes]) -> list[Seen]:
         """One answer for each change, in their order."""

@@ -21,7 +21,8 @@ from sandbox.workspace import Workspace
 
 CASES = int(os.environ.get("LEDEX_FUZZ_CASES", "400"))
 FILES = {
-    "shop/prices.py": "import math\n\n\ndef total(items):\n    return sum(items) - 1\n\n\nclass Basket:\n    def total(self):\n        return 2\n",
+    "shop/prices.py": "import math\n\n\ndef total(items):\n    return sum(items) - 1\n"
+    "\n\nclass Basket:\n    def total(self):\n        return 2\n",
     "shop/tabs.py": "def rest(a, b):\r\n\treturn a + b\r\n\r\ndef twice(a):\r\n\treturn a\r\n",
     "src/cart.js": "'use strict';\nfunction total(items) {\n  return items.length;\n}\nmodule.exports = { total };\n",
     "docs/rst.py": 'def titled():\n    """Title\n    =======\n    """\n    return 1',
@@ -32,11 +33,19 @@ FILES = {
     "pyproject.toml": "[project]\n",
 }
 NEVER = {"tests/test_prices.py", "conftest.py", ".github/workflows/ci.yml", "pyproject.toml", "package.json", ".git/config", "tests/new.py"}
-OUTSIDE = ["../secret.py", "/etc/passwd", "shop/../../secret.py", "./../secret.py", "a/../../x.py", "C:\\windows\\a.py", "~/x.py", ".git/config",
-           ".GIT/hooks/pre-commit.py", "link/secret.py", "linked.py", "shop\\..\\..\\x.py", "a\x00b.py", "b//c.py", "x" * 400 + ".py"]  # fmt: skip
-PATHS = [*FILES, *OUTSIDE, "package.json", "tests/new.py", "new/module.py", "prices.py", "b/shop/prices.py", "./src/cart.js", "no/such.py", ""]
-LINES = sorted({line for text in FILES.values() for line in text.split("\n")}) + [
-    "    return sum(items)", "\treturn a - b", "...", "def total(items):", "import os", "=======", ">>>", "```", "x = 1  # é", "<|im_end|>", "  ", "@"]
+OUTSIDE = ["../secret.py", "/etc/passwd", "shop/../../secret.py", "./../secret.py", "a/../../x.py", "C:\\windows\\a.py", "~/x.py",
+           ".git/config", ".GIT/hooks/pre-commit.py", "link/secret.py", "linked.py", "shop\\..\\..\\x.py",
+           "a\x00b.py", "b//c.py", "x" * 400 + ".py"]  # fmt: skip
+PATHS = [*FILES, *OUTSIDE, "package.json", "tests/new.py", "new/module.py", "prices.py", "b/shop/prices.py", "./src/cart.js", "no/such.py",
+         ""]  # fmt: skip
+LINES = [
+    *sorted({line for text in FILES.values() for line in text.split("\n")}), "    return sum(items)",
+    "\treturn a - b", "...", "def total(items):", "import os", "=======", ">>>", "```",
+    "x = 1  # é", "<|im_end|>", "  ", "@"]  # fmt: skip
+MARKS = [
+    ("<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"), ("<<<<< search", "=======", ">>>>>>>>> REPLACE"),
+    ("  <<<<<<< SEARCH", "  =======", "  >>>>>>> REPLACE"), ("<<<<<<< SEARCH", "", ">>>>>>> REPLACE"),
+    ("<<<<<<< HEAD", "=======", ""), ("```\n<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE\n```")]  # fmt: skip
 line = st.sampled_from(LINES) | st.text(max_size=20)
 lines = st.lists(line, max_size=4).map("\n".join)
 existing = st.sampled_from(sorted(FILES.items())).flatmap(
@@ -55,12 +64,11 @@ def block(draw: st.DrawFn) -> str:
     named = draw(heading).format(where)
     kind = draw(st.integers(0, 5))
     if kind < 3:
-        marks = draw(st.sampled_from([("<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"), ("<<<<< search", "=======", ">>>>>>>>> REPLACE"),
-                                      ("  <<<<<<< SEARCH", "  =======", "  >>>>>>> REPLACE"), ("<<<<<<< SEARCH", "", ">>>>>>> REPLACE"),
-                                      ("<<<<<<< HEAD", "=======", ""), ("```\n<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE\n```")]))  # fmt: skip
+        marks = draw(st.sampled_from(MARKS))
         return "\n".join([named, marks[0], *([search] if search else []), marks[1], *([replace] if replace else []), marks[2]])
     if kind == 3:
-        return f"{named}\n```{draw(st.sampled_from(['', 'python', 'js']))}\n{search}\n{replace}\n{draw(st.sampled_from(['```', '', '````']))}"
+        opening, closing = draw(st.sampled_from(["", "python", "js"])), draw(st.sampled_from(["```", "", "````"]))
+        return f"{named}\n```{opening}\n{search}\n{replace}\n{closing}"
     if kind == 4:
         old = "\n".join(f"-{one}" for one in search.split("\n"))
         new = "\n".join(f"+{one}" for one in replace.split("\n"))
@@ -128,8 +136,11 @@ def test_whatever_is_said_stays_in_the_tree_and_off_forbidden_files(
         assert not any(part.startswith("test") for name in changes for part in PurePosixPath(name).parts)
 
 
-@given(explanation=st.text(st.characters(codec="utf-8", exclude_characters="\r<>=`~-"), max_size=80), edits=st.lists(
-    st.tuples(st.sampled_from(["shop/prices.py", "src/cart.js"]), lines, lines).filter(lambda e: bool(e[1].strip())), min_size=1, max_size=3))  # fmt: skip
+told = st.text(st.characters(codec="utf-8", exclude_characters="\r<>=`~-"), max_size=80)
+edit = st.tuples(st.sampled_from(["shop/prices.py", "src/cart.js"]), lines, lines).filter(lambda e: bool(e[1].strip()))
+
+
+@given(explanation=told, edits=st.lists(edit, min_size=1, max_size=3))
 @settings(max_examples=max(CASES // 4, 50))
 def test_what_training_writes_is_read_as_it_was_meant_or_known_not_to_be(explanation: str, edits: list[tuple[str, str, str]]) -> None:
     texts = [TextEdit(*edit) for edit in edits]
