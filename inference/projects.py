@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 from inference.outcome import Outcome, Status, Timings
@@ -69,6 +70,10 @@ def repair_projects(
 
 def _joined(found: Sequence[Repaired], head: Workspace, policy: Policy, folder: Path, report: Report, notes: tuple[str, ...]) -> Outcome:
     """One outcome of several projects that fail."""
+    # A proposal names its round by its place, which moves as the projects' rounds are put in one list.
+    before = accumulate((len(d.outcome.search.rounds) for d in found), initial=0)
+    found = [replace(d, outcome=replace(d.outcome, proposals=tuple(_moved(p, n) for p in d.outcome.proposals)))
+             for d, n in zip(found, before, strict=False)]  # fmt: skip
     fixed = [d for d in found if d.outcome.status == "fixed"]
     proposals = tuple(d.outcome.best for d in fixed if d.outcome.best is not None)
     search = _searches([d.outcome.search for d in found])
@@ -80,13 +85,7 @@ def _joined(found: Sequence[Repaired], head: Workspace, policy: Policy, folder: 
             complete = False
         else:
             proposals = (together,)
-    refused: list[Proposal] = []
-    rounds = 0
-    for d in found:  # a proposal names its round by its place, which moves as the projects' rounds are put in one list
-        refused += [
-            replace(p, round=p.round + rounds if p.round is not None else None)
-            for p in d.outcome.proposals if p.verdict is None or not p.verdict.accepted]  # fmt: skip
-        rounds += len(d.outcome.search.rounds)
+    refused = [p for d in found for p in d.outcome.proposals if p.verdict is None or not p.verdict.accepted]
     status: Status = "fixed" if complete and proposals else "unfixed"
     statuses = {d.outcome.status for d in found}
     if not proposals and len(statuses) == 1:
@@ -99,6 +98,10 @@ def _joined(found: Sequence[Repaired], head: Workspace, policy: Policy, folder: 
         first, status=status, reason=reason, reproduction=_reproductions(found), proposals=(*proposals, *refused), search=search,
         suspects=tuple(s for d in found for s in d.outcome.suspects), timings=_timings([d.outcome.timings for d in found]),
         notes=(*(n for d in found for n in d.outcome.notes), *notes), test_command="; ".join(d.plan.describe() for d in found))  # fmt: skip
+
+
+def _moved(proposal: Proposal, rounds: int) -> Proposal:
+    return replace(proposal, round=proposal.round + rounds) if proposal.round is not None else proposal
 
 
 def _together(
@@ -122,7 +125,8 @@ def _together(
         verdicts.append(verdict)
     explanation = "\n\n".join(f"{number}. {p.explanation}" for number, p in enumerate(proposals, 1))
     prior = min(p.prior for p in proposals)
-    return replace(proposals[0], patch=patch, explanation=explanation, prior=prior, verdict=_verdicts(found, verdicts))
+    return replace(
+        proposals[0], patch=patch, explanation=explanation, prior=prior, verdict=_verdicts(found, verdicts), round=None)  # fmt: skip
 
 
 def _verdicts(found: Sequence[Repaired], verdicts: Sequence[Verdict]) -> Verdict:
@@ -170,6 +174,8 @@ def _searches(found: Sequence[Search]) -> Search:
         whole.generated += search.generated
         whole.notes += search.notes
         whole.rounds += search.rounds
+        whole.gpu_seconds += search.gpu_seconds
+        whole.models += [m for m in search.models if m not in whole.models]
         for name in ("judged", "seconds", "tokens"):
             table = getattr(whole, name)
             for key, value in getattr(search, name).items():

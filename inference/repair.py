@@ -90,7 +90,7 @@ def repair_checkout(
                     began = time.monotonic()
                     bench, notes = open_bench(request, runner, settings, head, report, plan)
                     built = time.monotonic() - began
-                    outcome = repair(head, base, bench, proposers, request.policy, seconds, folder, report, request.jobs)
+                    outcome = repair(head, base, bench, proposed_by, request.policy, seconds, folder, report, request.jobs)
                     return bench, _finished(outcome, bench, notes, built, time.monotonic() - began)
 
                 return repair_projects(

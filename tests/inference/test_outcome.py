@@ -16,6 +16,7 @@ from inference.edits import FunctionSource
 from inference.localization import Suspect
 from inference.outcome import Outcome, Timings, outcome_json
 from inference.proposer import Proposal, Search
+from inference.trajectory import Message, Round
 from sandbox.report import Failure, Frame
 from sandbox.reproduction import Reproduction
 from sandbox.verification import Check, Counts, Verdict
@@ -40,9 +41,13 @@ def outcome() -> Outcome:
     shown = Proposal(b"--- a/shop.py\n+\xe9\n", "Because.", "templates", -0.5, "shop.py:total:00c0ffee", "shop.py", 5, "total",
                      "arithmetic", ACCEPTED)  # fmt: skip
     refused = Proposal(b"--- a/test_shop.py\n", "No.", "templates", -1.0, None, "test_shop.py", 1, "test_total", "constant", REFUSED)
-    unverified = Proposal(b"", "Not yet.", "model", -2.0)
+    unverified = Proposal(b"", "Not yet.", "model", -2.0, round=1, model="tiny + shop@3")
+    turns = tuple(Message(role, "") for role in ("user", "assistant", "user"))
+    rounds = [Round("model", "", messages=turns, extra={"refused": "no_edits"}),
+              Round("model", "", messages=(*turns, *turns[1:]))]  # fmt: skip
     search = Search(120, {"in_process": 100, "fork": 7, "cold": 2}, {"in_process": 0.5, "fork": 0.25, "cold": 4.0}, False, 0.125,
-                    "in_process", ["tier in_process: two runs agree"])  # fmt: skip
+                    "in_process", ["tier in_process: two runs agree"], rounds, {"prompt": 900, "cached": 300, "completion": 80}, 1.23456,
+                    ["tiny + shop@3"])  # fmt: skip
     suspect = Suspect(FunctionSource("shop.py", "", "total", 0, 0), 1.23456, 4)
     return Outcome(
         "fixed", "verified V4", Reproduction("failing", "1 of 5 tests fail", (failure,), (failure.test_id,)), (shown, refused, unverified),
@@ -105,7 +110,7 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 
 def test_every_key_of_the_format_is_required() -> None:
-    """Only the seconds by tier depend on what was done."""
+    """Only the seconds by tier and the reasons of refused answers depend on what was done."""
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     optional = set()
     for number, found in enumerate(_objects(golden)):
@@ -114,7 +119,7 @@ def test_every_key_of_the_format_is_required() -> None:
             del _objects(changed)[number][key]
             if jsonschema.Draft202012Validator(SCHEMA).is_valid(changed):
                 optional.add(key)
-    assert optional == {"in_process", "fork", "cold"}
+    assert optional == {"in_process", "fork", "cold", "no_edits"}
 
 
 def test_fields_that_a_later_version_adds_are_kept() -> None:
