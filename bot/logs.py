@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from bot.failure_text import Session, read_sessions, unique
+from bot.failure_text import Session, unique
 from bot.markdown import strip_ansi
+from bot.sessions import read_sessions
 from sandbox.report import Failure
 
 _STAMP = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z ?")

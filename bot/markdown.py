@@ -12,7 +12,7 @@ from typing import Literal
 from urllib.parse import quote, urlsplit
 
 ZERO_WIDTH_SPACE = "\u200b"
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[()*+][\w%]|[@-Z\\-_])")
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _PUNCTUATION = re.compile(r"[\\`*_\[\]<>#|~]|^[-+=:]")
 _MENTION = re.compile(r"@")

@@ -10,7 +10,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sandbox.frameworks import BUILD, TestPlan
 from sandbox.frameworks.adapter import (
@@ -43,7 +43,7 @@ PANICKED = re.compile(r"^thread '(?P<thread>[^'\n]{0,400})'(?: \(\d+\))? panicke
 PLACE = re.compile(r"^(?:'(?P<old>.*)', )?(?P<path>[^\s:][^:\n]{0,400}\.rs):(?P<line>\d{1,7})(?::\d+)?$")
 _STACK = re.compile(r"^\s+\d{1,4}: (?P<function>.{1,400})\n\s+at (?P<path>[^\s:]{1,400}\.rs):(?P<line>\d{1,7})", re.M)
 COMPILER = re.compile(r"^error(?:\[E\d{4}\])?: (?P<message>.*)\n(?:.*\n){0,3}?\s*--> (?P<path>[^\s:]{1,400}\.rs):(?P<line>\d{1,7})", re.M)
-_EXAMPLE = re.compile(r"^(?P<path>\S+\.rs) - (?P<item>.*?) ?\(line (?P<line>\d+)\)$")
+EXAMPLE = re.compile(r"^(?P<path>\S+\.rs) - (?P<item>.*?) ?\(line (?P<line>\d+)\)$")
 _EXAMPLE_ID = re.compile(r"^(?P<item>.*?) ?\(example \d+\)$")
 _WORDS: dict[str, Outcome] = {"ok": "passed", "FAILED": "failed", "ignored": "skipped"}
 _TOUCH = "find . -type f -exec touch -c {} +"
@@ -51,7 +51,7 @@ _TOUCH = "find . -type f -exec touch -c {} +"
 
 
 @dataclass
-class _Binary:
+class Binary:
     """One test program: where its tests lie, what they ended as, what they printed."""
 
     path: str
@@ -135,16 +135,16 @@ def read(plan: TestPlan, workspace: Workspace, execution: Execution) -> TestRepo
     return TestReport(outcomes, tuple(failures), complete=bool(outcomes), seconds=execution.seconds)
 
 
-def read_binaries(text: str) -> Iterator[_Binary]:
+def read_binaries(text: str) -> Iterator[Binary]:
     """The test programs of a run, in the order that cargo started them."""
-    current: _Binary | None = None
+    current: Binary | None = None
     name = ""
     for line in text.splitlines():
         running, doc = RUNNING.match(line), DOC_TESTS.match(line)
         if running or doc:
             if current is not None:
                 yield current
-            current = _Binary(f"{running['path']}\0{running['binary']}" if running else doc["crate"] if doc else "", doc=bool(doc))
+            current = Binary(f"{running['path']}\0{running['binary']}" if running else doc["crate"] if doc else "", doc=bool(doc))
             name = ""
         elif current is None:
             continue
@@ -173,10 +173,10 @@ def _crates(workspace: Workspace, folder: str) -> dict[str, str]:
     return found
 
 
-def _ids(binary: _Binary, crates: dict[str, str], folder: str, workspace: Workspace) -> dict[str, str]:
+def _ids(binary: Binary, crates: dict[str, str], folder: str, workspace: Workspace) -> dict[str, str]:
     """The name that libtest prints -> the id; "" -> the file of the program."""
     if binary.doc:
-        return _example_ids(binary, folder)
+        return example_ids(binary, folder)
     path, _, program = binary.path.partition("\0")
     crate = re.sub(r"-[0-9a-f]{16}$", "", program.rpartition("/")[2])
     owners = [crates[crate]] if crate in crates else [f for f in crates.values() if workspace.exists(joined(f, path))]
@@ -184,11 +184,11 @@ def _ids(binary: _Binary, crates: dict[str, str], folder: str, workspace: Worksp
     return {"": root, **{name: f"{_module_file(root, name, workspace)}::{name}" for name in binary.outcomes}}
 
 
-def _example_ids(binary: _Binary, folder: str) -> dict[str, str]:
+def example_ids(binary: Binary, folder: str) -> dict[str, str]:
     found: dict[str, str] = {}
     by_item: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for name in binary.outcomes:
-        example = _EXAMPLE.match(name)
+        example = EXAMPLE.match(name)
         if example:
             by_item.setdefault((example["path"], example["item"]), []).append((int(example["line"]), name))
         else:
@@ -211,8 +211,8 @@ def _module_file(root: str, name: str, workspace: Workspace) -> str:
     return file
 
 
-def failure_of(test_id: str, printed: str, workspace: Workspace, folder: str, file: str) -> Failure:
-    """A failure out of what a test printed: its panic, with the place and the stack."""
+def told(printed: str, name: str) -> tuple[str, str, tuple[Frame, ...], str]:
+    """(exception, message, frames outermost first with paths as printed, what is worth reading) of a failed test's output."""
     lines = printed.splitlines()
     message, exception, frames = "", "", list[Frame]()
     for at, line in enumerate(lines):
@@ -221,20 +221,25 @@ def failure_of(test_id: str, printed: str, workspace: Workspace, folder: str, fi
         if panic:
             exception = "panic"
             if place:
-                frames = [Frame(_resolved(place["path"], workspace, folder, file), int(place["line"]), test_id.rpartition("::")[2])]
+                frames = [Frame(place["path"], int(place["line"]), name)]
             until = next((n for n in range(at + 1, len(lines)) if lines[n].startswith(("stack backtrace:", "note: "))), len(lines))
             message = (place["old"] if place and place["old"] else "\n".join(lines[at + 1 : until])).strip()
             break
         if line.startswith("Error: "):
             exception, message = "Error", line.removeprefix("Error: ")
     stack = [
-        Frame(_resolved(m["path"], workspace, folder, file), int(m["line"]), m["function"])
+        Frame(m["path"], int(m["line"]), m["function"])
         for m in _STACK.finditer(printed)
         if not m["path"].startswith("/rustc/") and "{{closure}}" not in m["function"]
     ]
-    own = [f for f in stack if workspace.exists(f.path)]
     body = "\n".join(line for line in lines if not line.startswith("note: ")).strip("\n")
-    return Failure(test_id, exception, (message or body.strip())[:MOST_MESSAGE], own_frames([*reversed(own)] or frames), body[:MOST_TEXT])
+    return exception, (message or body.strip())[:MOST_MESSAGE], own_frames([*reversed(stack)] or frames), body[:MOST_TEXT]
+
+
+def failure_of(test_id: str, printed: str, workspace: Workspace, folder: str, file: str) -> Failure:
+    exception, message, frames, body = told(printed, test_id.rpartition("::")[2])
+    placed = (replace(f, path=_resolved(f.path, workspace, folder, file)) for f in frames)
+    return Failure(test_id, exception, message, tuple(f for f in placed if workspace.exists(f.path)), body)
 
 
 def _resolved(path: str, workspace: Workspace, folder: str, file: str) -> str:

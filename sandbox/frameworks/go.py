@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sandbox.frameworks import BUILD, TestPlan
@@ -30,10 +31,14 @@ _FUNCTION = re.compile(r"^func\s+((?:Test|Example|Fuzz|Benchmark)\w*)\s*\(", re.
 _MODULE = re.compile(r"^module\s+(\S+)", re.M)
 _WORK_USE = re.compile(r"^\s*use\s+(?:\(([^)]*)\)|(\S+))", re.M)
 LOCATION = re.compile(r"^\s+(?P<file>[\w.+-]+\.go):(?P<line>\d{1,7}): ?(?P<message>.*)$")
-STACK = re.compile(r"^(?P<function>[\w./*()\[\]~-]{1,300})\([^)\n]{0,500}\)\n\t(?P<path>[^\s:]{1,400}\.go):(?P<line>\d{1,7})", re.M)
+STACK = re.compile(
+    r"^ {0,2}(?P<function>[\w./*()\[\]~-]{1,300})\([^)\n]{0,500}\)\n(?:\t| {6})(?P<path>[^\s:]{1,400}\.go):(?P<line>\d{1,7})", re.M
+)
 PANIC = re.compile(r"^(?:panic|fatal error): (?P<message>.*)$", re.M)
 COMPILER = re.compile(r"^(?P<path>[\w./+@-]+\.go):(?P<line>\d{1,7}):(?:\d{1,5}:)? (?P<message>.*)$", re.M)
 _PACKAGE_HEAD = re.compile(r"^# (?P<package>\S+)(?: \[(?P<test>\S+)\])?$")
+_OWN_GO = re.compile(r"/go(?:-[\d.]+)?/(?:\d[\w.]*/x64/)?src/|/hostedtoolcache/go/|/pkg/mod/|_testmain\.go$")
+"""Go's own sources, and modules."""
 NOISE = re.compile(r"^\s*(?:=== (?:RUN|PAUSE|CONT|NAME)\b|--- (?:PASS|FAIL|SKIP): )")
 _ENDS: dict[str, Outcome] = {"pass": "passed", "fail": "failed", "skip": "skipped"}
 
@@ -87,7 +92,7 @@ def read(plan: TestPlan, workspace: Workspace, execution: Execution) -> TestRepo
     failures: list[Failure] = []
     printed: dict[tuple[str, str], list[str]] = {}
     files: dict[str, dict[str, str]] = {}
-    builds = _build_output(collected(execution, f"{REPORT}.err").decode("utf-8", "replace"))
+    builds = build_output(collected(execution, f"{REPORT}.err").decode("utf-8", "replace"))
     failed_packages: dict[str, None] = {}
     records = list(_records(collected(execution)))
     has_children = {
@@ -115,7 +120,7 @@ def read(plan: TestPlan, workspace: Workspace, execution: Execution) -> TestRepo
             known = files.setdefault(folder, _test_functions(workspace, folder))
             test_id = f"{joined(folder, known.get(test.split('/')[0], ''))}::{test}"
             text = "".join(printed.get((package, test), []))
-            if (package, test) in has_children and _ENDS[action] == "failed" and not _own_words(text):
+            if (package, test) in has_children and _ENDS[action] == "failed" and not own_words(text):
                 continue  # its subtests say it
             if (package, test) in has_children and _ENDS[action] == "passed":
                 continue
@@ -151,7 +156,7 @@ def _records(data: bytes) -> Iterator[dict[str, Any]]:
             yield value
 
 
-def _build_output(text: str) -> dict[str, list[str]]:
+def build_output(text: str) -> dict[str, list[str]]:
     """What the compiler and vet said of each package (before Go 1.24 they print it as text)."""
     found: dict[str, list[str]] = {}
     package = ""
@@ -189,26 +194,33 @@ def _test_functions(workspace: Workspace, folder: str) -> dict[str, str]:
     return {name: f[len(head) :] for f in reversed(names) for name in _FUNCTION.findall(text_of(workspace, f))}
 
 
-def _own_words(text: str) -> bool:
+def own_words(text: str) -> bool:
     """Whether a test with subtests said something itself."""
-    return any(LOCATION.match(line) for line in text.splitlines()) or bool(PANIC.search(text)) or "DATA RACE" in text
+    places = (m for line in text.splitlines() if (m := LOCATION.match(line)))
+    return any(m["file"] != "testing.go" for m in places) or bool(PANIC.search(text)) or "DATA RACE" in text
+
+
+def told(text: str, name: str) -> tuple[str, str, tuple[Frame, ...], str]:
+    """(exception, message, frames outermost first with paths as printed, what is worth reading) of a failed test's output."""
+    body = "\n".join(line for line in text.splitlines() if not NOISE.match(line)).strip("\n")
+    panic, race = PANIC.search(body), "WARNING: DATA RACE" in body
+    stack = [Frame(m["path"], int(m["line"]), m["function"].rpartition("/")[2]) for m in STACK.finditer(body)]
+    own = [f for f in stack if not _OWN_GO.search(f.path)]
+    places = [(m["file"], int(m["line"]), m["message"]) for line in body.splitlines() if (m := LOCATION.match(line))]
+    places = [p for p in places if p[0] != "testing.go"]
+    message = "\n".join(m for *_, m in places) or body
+    if panic:
+        message = panic["message"].removesuffix(" [recovered]")
+    elif race and not places:
+        message = "race detected during execution of test"
+    frames = [*reversed(own)] or [Frame(file, line, name.split("/")[0]) for file, line, _ in places[:1]]
+    return "panic" if panic else "data race" if race else "", message.strip()[:MOST_MESSAGE], own_frames(frames), body[:MOST_TEXT]
 
 
 def _failure(test_id: str, folder: str, text: str, workspace: Workspace) -> Failure:
-    body = "\n".join(line for line in text.splitlines() if not NOISE.match(line)).strip("\n")
-    panic = PANIC.search(body)
-    stack = [
-        Frame(in_tree(m["path"], workspace, folder), int(m["line"]), m["function"].rpartition("/")[2])
-        for m in STACK.finditer(body)
-        if not in_tree(m["path"], workspace, folder).startswith("/")
-    ]
-    told = [(m["file"], int(m["line"]), m["message"]) for line in body.splitlines() if (m := LOCATION.match(line))]
-    frames = [*reversed(stack)] or [Frame(joined(folder, told[0][0]), told[0][1], test_id.rpartition("::")[2].split("/")[0])] if told else [
-        *reversed(stack)]  # fmt: skip
-    race = "DATA RACE" in body
-    exception = "panic" if panic else "data race" if race else ""
-    message = panic["message"].removesuffix(" [recovered]") if panic else "\n".join(m for *_, m in told) if told else body
-    return Failure(test_id, exception, message.strip()[:MOST_MESSAGE], own_frames(frames), body[:MOST_TEXT])
+    exception, message, frames, body = told(text, test_id.rpartition("::")[2])
+    placed = (replace(f, path=in_tree(f.path, workspace, folder)) for f in frames)
+    return Failure(test_id, exception, message, tuple(f for f in placed if not f.path.startswith("/")), body)
 
 
 def _build_failure(test_id: str, text: str, workspace: Workspace, folder: str) -> Failure:

@@ -10,6 +10,8 @@ from sandbox.report import Failure, Frame, Outcome, TestReport
 _JVM_FRAME = re.compile(
     r"^\s*at (?:[\w.@-]{1,200}/)?(?P<function>[\w$.<>]{1,400})\((?P<file>[\w$.-]{1,200}\.\w{1,10}):(?P<line>\d{1,7})\)$", re.M
 )
+_JAVA_LIBRARIES = ("java.", "javax.", "jdk.", "sun.", "org.junit.", "junit.", "org.apache.maven.", "org.gradle.", "org.hamcrest.",
+                   "org.assertj.", "org.opentest4j.", "org.testng.", "org.mockito.")  # fmt: skip
 _V8_FRAME = re.compile(
     r"^\s*(?:at|❯) (?:(?:async )?(?P<function>[^()\n]{1,200}?) )?\(?(?P<path>(?:file://)?[^\s():]{1,400}):(?P<line>\d{1,7}):\d+\)?$", re.M
 )
@@ -40,7 +42,7 @@ def read_junit(data: bytes, seconds: float = 0.0) -> TestReport:
         outcomes[test_id] = outcome
         if element is not None and outcome in ("failed", "error"):
             text = (element.text or "")[:6000]
-            failures.append(Failure(test_id, element.get("type") or "", (element.get("message") or text)[:2000], _frames(text), text))
+            failures.append(Failure(test_id, element.get("type") or "", (element.get("message") or text)[:2000], frames_of(text), text))
     return TestReport(outcomes, tuple(failures), seconds=seconds)
 
 
@@ -52,10 +54,12 @@ def _outcome(case: ElementTree.Element) -> tuple[Outcome, ElementTree.Element | 
     return ("skipped" if case.find("skipped") is not None else "passed"), None
 
 
-def _frames(text: str) -> tuple[Frame, ...]:
-    """Frames, outermost first: of Java's stacks those of the innermost cause, which stands last; of V8's without node's own."""
+def frames_of(text: str) -> tuple[Frame, ...]:
+    """Frames of a stack as text, outermost first: of Java's those of the innermost cause, which stands last, without the libraries around
+    a test; of V8's without node's own."""
     cause = text[max(text.rfind("\nCaused by: "), 0) :]
     java = [Frame(_java_path(m["function"], m["file"]), int(m["line"]), m["function"]) for m in _JVM_FRAME.finditer(cause)]
+    java = [f for f in java if not f.function.startswith(_JAVA_LIBRARIES)] or java
     if java:
         return tuple(reversed(java))
     script = [
