@@ -13,7 +13,10 @@ from sandbox.frameworks.junit import frames_of
 from sandbox.frameworks.jvm import JAVAC_ERROR, MAVEN_ERROR
 from sandbox.report import Failure, Frame
 
-_STARTS = re.compile(r"^\[INFO\] (?: T E S T S|Running [\w.$]+)$|^> Task \S*:\w*[tT]est\w*(?: FAILED)?$|^\[ERROR\] COMPILATION ERROR")
+_STARTS = re.compile(
+    r"^\[INFO\] (?: T E S T S|Running [\w.$]+)$|^(?:> Task )?:[\w:-]*[tT]est(?: FAILED|WARNING.*)?$"
+    r"|^(?:> Task )?:[\w:-]*compile\w*(?: FAILED)$|^\[ERROR\] COMPILATION ERROR"
+)
 _ENDS = re.compile(
     r"^\[(?:ERROR|INFO|WARNING)\] (?:Tests run: \d+, Failures: \d+|BUILD (?:SUCCESS|FAILURE))"
     r"|^BUILD (?:SUCCESSFUL|FAILED) in |^\d+ tests? completed"
@@ -43,7 +46,7 @@ def sessions(lines: Sequence[str]) -> Iterator[Session]:
             until = next((n for n in range(at + 1, len(lines)) if lines[n].strip() and not lines[n].startswith("    ")), len(lines))
             failures.append(_failure(f"{gradle['type']}::{gradle['method']}", [x[4:] for x in lines[at + 1 : until]]))
     failures += _build("\n".join(lines[starts[0] :]))
-    framework = "gradle" if any(line.startswith("> Task ") for line in lines) else "maven"
+    framework = "gradle" if any(line.startswith(("> Task ", ":")) for line in lines[starts[0] : end]) else "maven"
     yield Session(framework, starts[0], end or len(lines), end > 0, unique(failures))
 
 
@@ -59,10 +62,10 @@ def _id(name: str) -> str:
 
 def _failure(test_id: str, block: Sequence[str]) -> Failure:
     text = "\n".join(block).strip("\n")
-    stack = re.search(r"^\s*(?:at |Caused by: )", text, re.M)
+    stack = re.search(r"^\s*(?:at |Caused by: )|\sat \w+\.\w+:\d+$", text, re.M)
     said = text[: stack.start()].strip() if stack else text.strip()
     named = _EXCEPTION.match(said)
-    place = re.search(r"^\s*at (?P<file>\w+\.(?:java|kt|groovy)):(?P<line>\d+)$", text, re.M)  # Gradle's short form
+    place = re.search(r"(?:^|\s)at (?P<file>\w+\.(?:java|kt|groovy)):(?P<line>\d+)$", text, re.M)  # Gradle's short form
     package = test_id.split("::")[0].split(".")[:-1]
     frames = frames_of(text) if not place else (Frame("/".join([*package, place["file"]]), int(place["line"]), ""),)
     return Failure(test_id, named["name"] if named else "", ((named["message"] or "") if named else said)[:2000], frames, text[:6000])

@@ -32,7 +32,7 @@ from sandbox.workspace import Workspace
 
 _SOURCES = re.compile(r"^(?:.*/)?src/(?:\w+)/(?:java|kotlin|groovy|scala)/(?P<name>.+)\.(?:java|kt|groovy|scala)$")
 MAVEN_ERROR = re.compile(r"^\[ERROR\] (?P<path>/?[^\s:\[\]]{1,400}\.(?:java|kt|scala)):\[(?P<line>\d{1,7}),\d+\] (?P<message>.*)$", re.M)
-JAVAC_ERROR = re.compile(r"^(?P<path>/?[^\s:]{1,400}\.java):(?P<line>\d{1,7}): error: (?P<message>.*)$", re.M)
+JAVAC_ERROR = re.compile(r"^(?::[\w:-]*\w(?=/))?(?P<path>/?[^\s:]{1,400}\.java):(?P<line>\d{1,7}): error: (?P<message>.*)$", re.M)
 _BUILD_FILES = ("build.gradle", "build.gradle.kts")
 _SETTINGS_FILES = ("settings.gradle", "settings.gradle.kts")
 

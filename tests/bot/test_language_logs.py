@@ -46,6 +46,12 @@ WHOLE_STACKS: list[Told] = [
     ("shop.core.CartTest::wrapped", "java.lang.IllegalStateException", "no first price", ("shop/core/Cart.java", 19)),
     MAVEN[3],
 ]  # fmt: skip
+GRADLE: list[Told] = [
+    ("shop.core.CartTest::firstOfNothing", "java.lang.ArrayIndexOutOfBoundsException", "", ("shop/core/CartTest.java", 17)),
+    ("shop.core.CartTest::wrapped", "java.lang.IllegalStateException", "", ("shop/core/CartTest.java", 25)),
+    ("shop.core.CartTest::addsPrices", "java.lang.AssertionError", "", ("shop/core/CartTest.java", 12)),
+]
+MONEY: Told = ("shop.money.MoneyTest::hundredth", "java.lang.AssertionError", "", ("shop/money/MoneyTest.java", 10))
 NODE: list[Told] = [
     ("test/broken.test.js::[load]", "Error", "Cannot find module '/home/runner/work/shop/shop/src/gone.js' imported from "
      "/home/runner/work/shop/shop/test/broken.test.js", ("test/broken.test.js", 1)),
@@ -93,6 +99,10 @@ EXPECTED: dict[str, tuple[str, list[Told]]] = {
     "maven_color": ("maven", WHOLE_STACKS),
     "maven_build": ("maven", [("[build]", "build failed", "incompatible types: java.lang.String cannot be converted to int",
                                ("money/src/main/java/shop/money/Money.java", 5))]),
+    "gradle_test": ("gradle", [*GRADLE, MONEY]),
+    "gradle_full": ("gradle", [*WHOLE_STACKS[1:3], MAVEN[3], MONEY]),
+    "gradle_build": ("gradle", [*GRADLE, ("[build]", "build failed", "incompatible types: String cannot be converted to int",
+                                          ("money/src/main/java/shop/money/Money.java", 5))]),
     "node_tap": ("node", NODE),
     "node_spec": ("node", NODE),
     "node_color": ("node", NODE),

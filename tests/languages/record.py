@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.languages.samples import GO, MAVEN, NODE, RUST
+from tests.languages.samples import GO, GRADLE_BUILD, MAVEN, NODE, RUST
 
 ROOT = Path("/home/runner/work/shop/shop")
 LOGS = Path(__file__).parents[1] / "fixtures" / "logs"
@@ -284,6 +284,15 @@ JEST_SHOP = {
         'import { cheapest, total } from "../src/cart";', 'const { cheapest, total } = require("../src/cart");'),
     "test/broken.test.js": "const { gone } = require('../src/gone');\n\ntest('never', () => gone());\n",
 }  # fmt: skip
+GRADLE_SHOP = {
+    **{path: text for path, text in MAVEN_SHOP.items() if "/src/" in path},
+    "settings.gradle": "rootProject.name = 'shop'\ninclude 'money', 'core'\n",
+    "build.gradle": "subprojects {\n" + "".join(f"    {line}\n" for line in GRADLE_BUILD.splitlines()) + "}\n",
+}
+GRADLE_BROKEN = {
+    **GRADLE_SHOP, "money/src/main/java/shop/money/Money.java": MAVEN_BROKEN["money/src/main/java/shop/money/Money.java"],
+}  # fmt: skip
+GRADLE = "GRADLE_USER_HOME=/tmp/gradle-home gradle --offline --no-daemon --console=plain"
 NPM = "npm install --no-audit --no-fund --silent"
 MVN = "mvn -B -o -s settings.xml"
 DEBIAN = {"settings.xml": "<settings><localRepository>/usr/share/maven-repo</localRepository></settings>\n"}
@@ -298,6 +307,10 @@ RECORDINGS = {
     "maven_test": Recording({**MAVEN_SHOP, **DEBIAN}, f"{MVN} -fae test"),
     "maven_color": Recording({**MAVEN_SHOP, **DEBIAN}, f"{MVN} -fae -Dstyle.color=always -DtrimStackTrace=false test"),
     "maven_build": Recording({**MAVEN_BROKEN, **DEBIAN}, f"{MVN} test"),
+    "gradle_test": Recording(GRADLE_SHOP, f"{GRADLE} --continue test"),
+    "gradle_full": Recording(
+        {**GRADLE_SHOP, "core/build.gradle": "test { testLogging { exceptionFormat 'full' } }\n"}, f"{GRADLE} --continue test"),
+    "gradle_build": Recording(GRADLE_BROKEN, f"{GRADLE} --continue test"),
     "node_tap": Recording(NODE_SHOP, "node --test test/"),
     "node_spec": Recording(NODE_SHOP, "node --test --test-reporter=spec test/"),
     "node_color": Recording(NODE_SHOP, "FORCE_COLOR=1 node --test --test-reporter=spec test/"),
@@ -319,7 +332,7 @@ def record(name: str, recording: Recording) -> None:
     subprocess.run(["/bin/sh", "-c", recording.before], cwd=ROOT, check=False, capture_output=True, env=environment)
     done = subprocess.run(
         ["/bin/sh", "-c", recording.command], cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
-    shown = recording.command.replace("mvn -B -o -s settings.xml", "mvn -B")
+    shown = recording.command.replace("mvn -B -o -s settings.xml", "mvn -B").replace(f"{GRADLE} ", "gradle ")
     lines = [
         "##[group]Run actions/checkout@v4", "with:", "  repository: acme/shop", "##[endgroup]", "Syncing repository: acme/shop",
         f"##[group]Run {shown}", f"\x1b[36;1m{shown}\x1b[0m", "shell: /usr/bin/bash -e {0}", "##[endgroup]",

@@ -323,4 +323,20 @@ public class CartTest {
     passing=3, paths=("/usr/share/maven-repo/org/apache/maven/plugins/maven-surefire-plugin", "/usr/share/maven-repo/junit/junit"),
 )  # fmt: skip
 
-SAMPLES = {sample.framework: sample for sample in (NODE, GO, RUST, MAVEN)}
+GRADLE_BUILD = """\
+apply plugin: 'java'
+repositories { flatDir { dirs '/usr/share/java' } }
+dependencies { testCompile name: 'junit4'; testCompile name: 'hamcrest-core' }
+"""
+GRADLE = Sample(
+    "gradle", ("java", "javac", "gradle"),
+    {
+        "build.gradle": GRADLE_BUILD, "settings.gradle": "rootProject.name = 'shop'\n", ".gitignore": ".gradle\nbuild\n",
+        **{path: text for path, text in MAVEN.files.items() if path.startswith("src/")},
+    },
+    MAVEN.path, MAVEN.bug, MAVEN.fix, MAVEN.failing, MAVEN.frame, MAVEN.message,
+    {name: MAVEN.wrong[name] for name in ("edits the test", "special case", "does not compile")},
+    passing=3, paths=("/usr/share/java/junit4.jar", "/usr/share/java/hamcrest-core.jar"),
+)  # fmt: skip
+
+SAMPLES = {sample.framework: sample for sample in (NODE, GO, RUST, MAVEN, GRADLE)}
