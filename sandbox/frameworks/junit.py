@@ -57,7 +57,7 @@ def _outcome(case: ElementTree.Element) -> tuple[Outcome, ElementTree.Element | 
 def frames_of(text: str) -> tuple[Frame, ...]:
     """Frames of a stack as text, outermost first: of Java's those of the innermost cause, which stands last, without the libraries around
     a test; of V8's without node's own."""
-    causes = [m.start() for m in re.finditer(r"^\s*Caused by: ", text, re.M)]
+    causes = [m.start() for m in re.finditer(r"^\s*Caused by:", text, re.M)]
     cause = text[causes[-1] if causes else 0 :]
     java = [Frame(_java_path(m["function"], m["file"]), int(m["line"]), m["function"]) for m in _JVM_FRAME.finditer(cause)]
     java = [f for f in java if not f.function.startswith(_JAVA_LIBRARIES)] or java
