@@ -31,6 +31,8 @@ MAX_ANSWER = 64 * 1024 * 1024
 SECRETS = (
     "WEBHOOK_SECRET", "WEBHOOK_SECRET_PREVIOUS", "PRIVATE_KEY", "PRIVATE_KEY_FILE", "PROOF_KEY_FILE", "SERVER_SECRET", "DATABASE_URL",
     "BROKER_URL")  # fmt: skip
+MODEL_KEY = "LEDEX_INFERENCE_API_KEY"
+"""A model that wants a key is asked through a proxy that adds it (see the runbook)."""
 _MARGIN_SECONDS = 900.0
 """Beside set-up and budget a repair reproduces the failure and may wait for its turn; a worker that hangs longer gives the job back."""
 
@@ -125,7 +127,8 @@ def _outcome(client: httpx.Client, body: str) -> Outcome:
 
 def check_bare(environment: Mapping[str, str]) -> None:
     """Raises BotConfigurationError when this process was given a secret that it must not have."""
-    if found := [f"{PREFIX}{name}" for name in SECRETS if environment.get(f"{PREFIX}{name}")]:
+    names = [*(f"{PREFIX}{name}" for name in SECRETS), MODEL_KEY]
+    if found := [name for name in names if environment.get(name)]:
         raise BotConfigurationError(f"`ledex sandbox` runs strangers' code and must have no secret: unset {', '.join(found)}")
 
 

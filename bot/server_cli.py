@@ -31,12 +31,18 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
 ) -> None:
-    """Answer GitHub's webhooks (settings: LEDEX_BOT_...); without LEDEX_BOT_BROKER_URL the work is done here too."""
+    """Answer GitHub's webhooks (settings: LEDEX_BOT_...); without LEDEX_BOT_BROKER_URL the work is done here too.
+
+    With LEDEX_INFERENCE_VLLM a vLLM runs beside it; the one that answers at its port already is used.
+    """
     from bot import serving, setting_up
+    from inference import settings as inference
+    from inference.model.vllm import local_vllm
 
     with _explained():
-        context = _opened()
-        serving.serve(context, host, port, setting_up.timers(context))
+        context, model = _opened(), inference.load_settings()
+        beside = local_vllm(model, context.settings.data_dir / "vllm.log")
+        serving.serve(context, host, port, setting_up.timers(context, model), beside)
 
 
 @commands.command()
@@ -45,10 +51,12 @@ def worker(
 ) -> None:
     """Do the jobs that `ledex serve` put on the broker of LEDEX_BOT_BROKER_URL."""
     from bot import serving, setting_up
+    from inference import settings as inference
 
     with _explained():
         context = _opened()
-        serving.work(context, [q.strip() for q in queues.split(",") if q.strip()], setting_up.timers(context))
+        timers = setting_up.timers(context, inference.load_settings())
+        serving.work(context, [q.strip() for q in queues.split(",") if q.strip()], timers)
 
 
 @commands.command()
@@ -95,7 +103,7 @@ def _opened() -> Context:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except (BotError, SandboxError) as error:
+    except (BotError, InferenceError, SandboxError) as error:
         raise fail(str(error)) from None
 
 
@@ -186,10 +194,12 @@ def _database_only() -> Context:
 
 @commands.command()
 def doctor() -> None:
-    """Check what this machine allows and, where an App is set up, what stands between it and GitHub; each finding with its way out."""
+    """Check what this machine allows, the model and, where an App is set up, the way to GitHub; each finding with its way out."""
     from bot import doctor as examination
     from bot.setting_up import connect
     from bot.settings import load_settings
+    from inference import settings as inference
+    from inference.model import doctor as model_examination
     from sandbox.doctor import diagnose, measure_start
     from sandbox.selection import select_runner
 
@@ -197,11 +207,13 @@ def doctor() -> None:
     machine = diagnose()
     terminal.show_findings(machine, console)
     with _explained():
+        model = model_examination.examine(inference.load_settings())
+        terminal.show_findings(model, console)
         settings = load_settings()
         between = examination.examine(settings, connect(settings)) if settings.is_configured or settings.webhook_secrets else []
     if between:
         terminal.show_findings(between, console)
-    if not all(f.ok for f in (*machine, *between)):
+    if not all(f.ok for f in (*machine, *model, *between)):
         raise typer.Exit(1)
     bare, sandboxed = measure_start(select_runner())
     console.print(f"a sandbox starts in {sandboxed:.1f} ms, {sandboxed - bare:.1f} ms over a bare process (median of 50)")

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,10 +43,13 @@ def open_context(settings: BotSettings) -> Context:
     return Context(settings, database, identity=Identity(settings.app_id, settings.account_id))
 
 
-def serve(context: Context, host: str, port: int, extras: Extras | None = None) -> None:
-    """Answer GitHub until a signal comes; with the embedded queue also do the work. Raises BotConfigurationError."""
+def serve(
+    context: Context, host: str, port: int, extras: Extras | None = None, beside: AbstractContextManager[None] | None = None
+) -> None:
+    """Answer GitHub until a signal comes; with the embedded queue also do the work. ``beside`` runs from before the first job until after
+    the last one. Raises BotConfigurationError."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    with _listen(host, port) as listener, running(context, extras) as app:
+    with _listen(host, port) as listener, beside or nullcontext(), running(context, extras) as app:
         print(listening_line(context, host, listener.getsockname()[1]), flush=True)
         config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10, lifespan="on")
         _on_signal(lambda: None)  # uvicorn raises the signal again once it has stopped, which would end the process before its workers

@@ -21,9 +21,12 @@ from bot.planning import Identity, JobSpec
 from bot.sandbox_service import RemoteRepair
 from bot.serving import open_context, with_handlers
 from bot.settings import BotSettings
+from inference import InferenceError
+from inference.settings import InferenceSettings
 
 log = logging.getLogger(__name__)
 MISSED_RUNS_SECONDS, RETENTION_SECONDS = 1800.0, 3600.0
+ADAPTER_SECONDS = 60.0
 LOOK_BACK = timedelta(days=3)
 """GitHub keeps deliveries for so long."""
 
@@ -58,15 +61,37 @@ def identify(settings: BotSettings, github: App | None) -> Identity:
     return Identity(settings.app_id, account)
 
 
-def timers(context: Context) -> dict[str, tuple[float, Callable[[Context], None]]]:
-    """What the timer does beside its sweeps."""
+def timers(context: Context, model: InferenceSettings | None = None) -> dict[str, tuple[float, Callable[[Context], None]]]:
+    """What the timer does beside its sweeps; ``model`` for those that keep its adapters as the registry says."""
     always: dict[str, tuple[float, Callable[[Context], None]]] = {
         "retention": (RETENTION_SECONDS, enforce_retention), "outcomes": (SWEEP_SECONDS, sweep_outcomes)}  # fmt: skip
+    if model is not None and model.addresses and model.adapters is not None:
+        always["adapters"] = (ADAPTER_SECONDS, synchronizer(model))
     if context.github is None:
         return always
     return always | {
         "redelivery": (context.settings.redelivery_seconds, redeliver), "missed-runs": (MISSED_RUNS_SECONDS, find_missed_runs),
     }  # fmt: skip
+
+
+def synchronizer(model: InferenceSettings) -> Callable[[Context], None]:
+    """Puts adapters on the model's servers when they are published, made the canary or rolled back, and takes off those out of use."""
+    from inference.adapters import Registry
+    from inference.model.openai import OpenAISampler
+
+    assert model.adapters is not None
+    sampler = OpenAISampler(model, Registry(model.adapters))
+
+    def synchronize(context: Context) -> None:
+        try:
+            told = sampler.synchronize()
+        except InferenceError as error:
+            log.warning("the adapters cannot be kept up to date: %s", error)
+            return
+        for url, why in told.items():
+            log.warning("the adapters at %s are not up to date: %s", url, why)
+
+    return synchronize
 
 
 def redeliver(context: Context) -> None:

@@ -13,12 +13,15 @@ import yaml  # type: ignore[import-untyped]
 
 from bot.sandbox_service import SECRETS
 from bot.settings import PREFIX, BotSettings
+from inference.settings import PREFIX as MODEL_PREFIX
+from inference.settings import InferenceSettings
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OURS = {name.upper() for name in BotSettings.model_fields}
+OF_THE_MODEL = {name.upper() for name in InferenceSettings.model_fields}
 
 
 def example() -> dict[str, tuple[str, bool]]:
@@ -44,14 +47,21 @@ def test_every_bot_variable_of_the_example_is_a_setting_and_every_setting_is_in_
     assert {v.removeprefix(PREFIX) for v in example() if v.startswith(PREFIX)} == OURS
 
 
-def test_what_is_commented_out_in_the_example_shows_the_default() -> None:
-    default = BotSettings()
+def test_every_variable_of_the_model_in_the_example_is_a_setting_and_every_setting_is_in_it() -> None:
+    """Each with the sentence that the settings have for it."""
+    assert {v.removeprefix(MODEL_PREFIX) for v in example() if v.startswith(MODEL_PREFIX)} == OF_THE_MODEL
+    text = (DEPLOY / "env.example").read_text(encoding="utf-8")
+    assert [n for n, f in InferenceSettings.model_fields.items() if f"# {f.description}\n# {MODEL_PREFIX}{n.upper()}=" not in text] == []
+
+
+@pytest.mark.parametrize(("prefix", "default"), [(PREFIX, BotSettings()), (MODEL_PREFIX, InferenceSettings())])
+def test_what_is_commented_out_in_the_example_shows_the_default(prefix: str, default: BotSettings | InferenceSettings) -> None:
     for variable, (value, is_comment) in example().items():
-        name = variable.removeprefix(PREFIX).lower()
-        if variable.startswith(PREFIX) and is_comment:
+        name = variable.removeprefix(prefix).lower()
+        if variable.startswith(prefix) and is_comment:
             kept = getattr(default, name)
             kept = kept.get_secret_value() if hasattr(kept, "get_secret_value") else kept
-            assert value == ("" if kept is None or kept == frozenset() else str(kept)), variable
+            assert value == ("" if kept in (None, frozenset(), (), {}) else str(kept)), variable
 
 
 def test_the_example_can_be_read_as_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,16 +84,29 @@ def test_every_variable_that_compose_asks_for_is_in_the_example() -> None:
 
 def test_the_sandbox_is_given_no_secret_and_no_docker_socket() -> None:
     sandbox = SERVICES["sandbox"]
-    assert not {"env_file", "environment", "secrets", "ports", "privileged", "cap_add", "pid", "ipc", "network_mode"} & sandbox.keys()
+    assert not {"env_file", "secrets", "ports", "privileged", "cap_add", "pid", "ipc", "network_mode"} & sandbox.keys()
     assert sandbox["cap_drop"] == ["ALL"]
     mounted = [volume.split(":")[0] for volume in sandbox["volumes"]]
-    assert mounted == ["repositories", "socket", "environments"]
+    assert mounted == ["repositories", "socket", "environments", "adapters"]
     assert not [one for one in SERVICES.values() if "docker.sock" in str(one)]
 
 
-def test_the_sandbox_shares_no_network_with_any_other_service() -> None:
+def test_the_sandbox_is_told_all_of_the_model_but_its_key_and_what_is_not_for_containers() -> None:
+    elsewhere = {"API_KEY", "CHECKPOINT"} | {name for name in OF_THE_MODEL if name.startswith("VLLM")}
+    told = SERVICES["sandbox"]["environment"]
+    assert {name.removeprefix(MODEL_PREFIX) for name in told} == OF_THE_MODEL - elsewhere
+    assert [name for name, value in told.items() if value != f"${{{name}:-}}"] == []
+
+
+def test_the_sandbox_shares_no_network_with_any_other_service_but_the_model() -> None:
     of_sandbox = set(SERVICES["sandbox"]["networks"])
-    assert not [name for name, one in SERVICES.items() if name != "sandbox" and of_sandbox & set(one["networks"])]
+    assert [name for name, one in SERVICES.items() if name != "sandbox" and of_sandbox & set(one["networks"])] == ["vllm"]
+    assert COMPOSE["networks"]["model"]["internal"] is True
+
+
+def test_the_models_server_sees_the_adapters_where_the_repairs_do_and_cannot_change_them() -> None:
+    for service in ("worker", "sandbox", "vllm"):
+        assert "adapters:/adapters:ro" in SERVICES[service]["volumes"]
 
 
 def test_the_database_and_the_broker_cannot_reach_out() -> None:

@@ -107,3 +107,13 @@ def test_the_sample_is_clean_after_it_is_laid_out(tmp_path: Path) -> None:
 def test_the_sample_is_never_laid_over_something_else(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         demo.lay_out(tmp_path)
+
+
+def test_serve_without_the_vllm_that_its_settings_ask_for_says_the_ways_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEDEX_BOT_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("LEDEX_INFERENCE_VLLM", "qwen")
+    monkeypatch.setenv("LEDEX_INFERENCE_VLLM_PYTHON", str(tmp_path / "absent"))
+    code, output = ledex("serve", "--port", "0")
+    assert code == 2
+    assert "LEDEX_INFERENCE_VLLM_PYTHON: " in output
+    assert output.count("\n") == 1
