@@ -79,6 +79,15 @@ def render_prompt(context: Context, turns: Sequence[Turn], mode: Mode) -> tuple[
     return (*messages, Message("user", f"{told}\n\n{instruction}"))
 
 
+def in_mode(messages: Sequence[Message], mode: Mode) -> tuple[Message, ...]:
+    """A rendered dialogue with the instruction of ``mode`` at the end of each turn that had one; what was said in between stays."""
+    turns = []
+    for one in messages:
+        old = next((text for text in _INSTRUCTION.values() if one.role == "user" and one.content.endswith(f"\n\n{text}")), None)
+        turns.append(one if old is None else Message(one.role, one.content.removesuffix(old) + _INSTRUCTION[mode], one.extra))
+    return tuple(turns)
+
+
 def render_feedback(outcome: Malformed | Verdict) -> str:
     """What came of a completion, as the next turn begins: why it could not be used, or what its patch did when it ran."""
     if isinstance(outcome, Malformed):

@@ -78,8 +78,9 @@ def test_gradients_do_not_depend_on_the_pieces_that_they_are_accumulated_in(piec
         weight.grad = torch.zeros_like(weight)
         for at in range(0, 6, size):
             piece = slice(at, at + size)
-            part = LossInputs(weight[0] * whole.logprobs[piece], weight[1] * whole.values[piece], whole.old_logprobs[piece],
-                              whole.old_values[piece], whole.advantages[piece], whole.returns[piece], whole.mask[piece], whole.count)  # fmt: skip
+            part = LossInputs(
+                weight[0] * whole.logprobs[piece], weight[1] * whole.values[piece], whole.old_logprobs[piece], whole.old_values[piece],
+                whole.advantages[piece], whole.returns[piece], whole.mask[piece], whole.count)  # fmt: skip
             ppo_loss(part, LossOptions()).loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
         return [float(one) for one in weight.grad]
 
