@@ -23,7 +23,7 @@ def observed_values(problem: Problem, server: CandidateServer, suspects: Sequenc
     One run of a failing test for each of the first few ``suspects`` (by default the problem's own). Values are texts, shortened.
     """
     failing = problem.reproduction.failing
-    if problem.bench.plan.framework == "command" or not failing:
+    if problem.bench.plan.framework not in ("pytest", "unittest") or not failing:
         return ()
     sentences: list[str] = []
     functions = [s.function for s in (problem.suspects if suspects is None else suspects) if s.function.qualname != "<module>"]

@@ -180,7 +180,10 @@ def repair(
 
 
 def independent_failures(reproduction: Reproduction) -> list[tuple[str, ...]]:
-    """Failing tests grouped so that tests which ran a line of the project in common are together; largest group first."""
+    """Failing tests grouped so that tests which ran a line of the project in common are together; largest group first. Where no lines
+    are known, as in other languages than Python, all are one group."""
+    if not reproduction.coverage.lines:
+        return [reproduction.failing]
     ran: dict[str, set[tuple[str, int]]] = {t: set() for t in reproduction.failing}
     for path, by_test in reproduction.coverage.lines.items():
         if not is_test_file(path):

@@ -56,7 +56,8 @@ class EmbeddedProposer:
 
     def propose(self, problem: Problem, search: Search, report: Report) -> Iterator[Proposal]:
         if not problem.suspects:
-            search.notes.append("no function of the project was run by the failing tests")
+            python = problem.bench.plan.framework in ("pytest", "unittest")
+            search.notes.append("no function of the project was run by the failing tests" if python else "the templates know Python only")
             search.exhausted = True
             return
         started = time.monotonic()

@@ -102,7 +102,7 @@ class CandidateServer:
         wall_seconds: float,
         only_fork: bool = False,
     ) -> None:
-        if bench.plan.framework == "command":
+        if bench.plan.framework not in ("pytest", "unittest"):
             raise CandidateServerError("the warm tiers serve pytest and unittest only")
         self._bench, self._workspace, self._wall = bench, workspace, wall_seconds
         self._only_fork = only_fork
