@@ -5,6 +5,7 @@
 # make test-faults  300 deliveries to a bot that is killed at random, embedded and on Redis + PostgreSQL (FAULTS_ARGS)
 # make test-vllm  the samplers and the loop with a real vLLM, its CPU build in an environment of its own (VLLM_ARGS)
 # make bench-vllm  tokens a second: vLLM, and the sampler in this process, one by one and batched (VLLM_ARGS)
+# make fuzz    20,000 answers of a model, read and applied: no crash, no path outside of the tree, no forbidden file (CASES)
 # make bench-webhook  200 deliveries a second for a minute, beside bare routes (LOAD_ARGS)
 # make test-languages  the sample projects in Go, Rust, Java and JavaScript, really built and run; installs their toolchains where it may
 # Each sets up what it needs in .venv first. Set PYTHON, VENV or TORCH to override; DEMO_ARGS, TEST_ARGS and BENCH_ARGS are handed on.
@@ -13,6 +14,7 @@ START := $(shell date +%s)
 SETUP := deploy/setup
 VENV ?= .venv
 BENCH_ARGS ?= all --seed 20261124
+CASES ?= 20000
 BIN := $(VENV)/bin
 VLLM_VENV ?= .venv-vllm
 # Where no GPU is found, this goes in before the `training` extra, whose own torch would bring gigabytes of CUDA. It may carry options:
@@ -23,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench bench-webhook test-faults test-vllm bench-vllm test-languages servers languages system \
+.PHONY: help demo test check lint fuzz bench bench-webhook test-faults test-vllm bench-vllm test-languages servers languages system \
 	ready-base ready-test ready-training ready-vllm clean
 .DELETE_ON_ERROR:
 
@@ -51,6 +53,9 @@ test-faults: ready-test
 
 test-languages: ready-test languages
 	@LEDEX_TEST_LANGUAGES=all $(BIN)/python -m pytest tests/languages -rs $(TEST_ARGS)
+
+fuzz: ready-test
+	@LEDEX_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -q tests/inference/test_completion_fuzz.py
 
 bench-webhook: ready-test
 	@$(BIN)/python -m tests.load.measure_webhook $(LOAD_ARGS)

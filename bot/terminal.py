@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.markdown import one_line
+from inference.outcome import test_patch
 from inference.proposer import Progress as News
 from inference.proposer import Proposal, Report
 from inference.repair import Outcome
@@ -95,6 +96,9 @@ def _show_proposal(proposal: Proposal, console: Console) -> None:
     else:
         console.print("\n" + proposal.explanation + "\n", markup=False, soft_wrap=True)
         _write_through(console, proposal.patch)
+    if test := test_patch(proposal):
+        console.print("\nA regression test that fails without the patch and passes with it:\n", soft_wrap=True)
+        _write_through(console, test)
     if proposal.verdict is not None:
         _show_checks(proposal.verdict, console)
 

@@ -13,6 +13,7 @@ from inference.policy import Policy
 from inference.proposer import Problem, Progress, Proposal, Proposer, Report, Search
 from inference.templates import functions
 from sandbox import CandidateServerError, WorkspaceError
+from sandbox.regression import holds, with_regression_test
 from sandbox.reproduction import Reproduction
 from sandbox.source_text import decode
 from sandbox.testing import Bench
@@ -50,7 +51,9 @@ class Attempt:
     def accepts(self, proposal: Proposal) -> bool:
         """Whether its verdict reaches the rung that the policy asks for; one rule for single and for joined patches."""
         verdict = proposal.verdict
-        return verdict is not None and verdict.accepted and verdict.level >= int(self.policy.verify.level[1:])
+        if verdict is None or not verdict.accepted or verdict.level < int(self.policy.verify.level[1:]):
+            return False
+        return self.policy.verify.regression_test != "require" or holds(verdict)
 
     def left(self) -> float:
         return self.deadline - time.monotonic()
@@ -109,9 +112,12 @@ class Attempt:
         """The proposal with its cold verdict."""
         verdict = verify(self.bench, self.head, reproduction, proposal.patch, self.policy.patch_scope(), self.folder,
                          self.policy.verify.repeats, lambda text: self.report(Progress("verify", text)), self.deadline)  # fmt: skip
+        if verdict.accepted and proposal.tests and self.policy.verify.regression_test != "off" and self.left() > verdict.seconds:
+            self.report(Progress("verify", "the regression test without and with the fix"))
+            verdict = with_regression_test(self.bench, self.head, reproduction, proposal.patch, verdict, proposal.tests, self.folder)
         self.search.judged["cold"] = self.search.judged.get("cold", 0) + 1
         self.search.seconds["cold"] = self.search.seconds.get("cold", 0.0) + verdict.seconds
-        return replace(proposal, verdict=verdict)
+        return replace(proposal, verdict=verdict, tests=proposal.tests if holds(verdict) else {})
 
     def joined(
         self, reproduction: Reproduction, accepted: Sequence[tuple[tuple[str, ...], Proposal]]
@@ -133,7 +139,7 @@ class Attempt:
         patch = unified_diff(workspace.diff_from(self.head))
         first = kept[0][1]
         explanation = "\n\n".join(f"{number}. {p.explanation}" for number, (_, p) in enumerate(kept, 1))
-        whole = replace(first, patch=patch, explanation=explanation, prior=min(p.prior for _, p in kept), round=None)
+        whole = replace(first, patch=patch, explanation=explanation, prior=min(p.prior for _, p in kept), round=None, tests={})
         self.report(Progress("verify", f"{len(kept)} patches together"))
         checked = self.checked(part, whole)
         return [(targets, checked)] if self.accepts(checked) else list(accepted)

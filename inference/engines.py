@@ -42,7 +42,8 @@ def effort(policy: Policy, settings: InferenceSettings) -> Effort:
     return Effort(
         settings.samples, settings.rounds, temperature=settings.temperature, completion_tokens=settings.max_tokens,
         prompt_tokens=settings.prompt_tokens, tokens=settings.failure_tokens, gpu_seconds=policy.limits.gpu_seconds, mode=settings.mode,
-        strategy=settings.strategy, structured=settings.structured)  # fmt: skip
+        strategy=settings.strategy, structured=settings.structured,
+        regression_test=policy.verify.regression_test == "require")  # fmt: skip
 
 
 def _refused(policy: Policy, settings: InferenceSettings) -> str | None:

@@ -11,8 +11,10 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from inference.localization import Suspect
+from inference.patch import unified_diff
 from inference.proposer import Proposal, Search
 from sandbox.environment import Environment
+from sandbox.regression import holds
 from sandbox.reproduction import Reproduction
 from sandbox.testing import Bench
 
@@ -82,6 +84,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
                 "patch": p.patch.decode("utf-8", "surrogateescape"), "explanation": p.explanation, "origin": p.origin,
                 "path": p.path, "line": p.line, "function": p.function, "template": p.template, "behaviour": p.behaviour,
                 "verdict": p.verdict.to_json() if p.verdict is not None else None, "model": p.model or None,
+                "test_patch": test_patch(p).decode("utf-8", "replace") or None,
             }
             for p in outcome.proposals
         ],
@@ -97,6 +100,13 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
             "ledexbot": ledexbot_version(), "python": outcome.python, "host_python": platform.python_version(), "cpus": os.cpu_count(),
         },
     }  # fmt: skip
+
+
+def test_patch(proposal: Proposal) -> bytes:
+    """The regression test that holds, as a unified diff; empty where there is none."""
+    if proposal.verdict is None or not holds(proposal.verdict):
+        return b""
+    return unified_diff({path: (None, content) for path, content in proposal.tests.items()})
 
 
 def _model(search: Search) -> dict[str, Any] | None:

@@ -126,7 +126,8 @@ def _together(
     explanation = "\n\n".join(f"{number}. {p.explanation}" for number, p in enumerate(proposals, 1))
     prior = min(p.prior for p in proposals)
     return replace(
-        proposals[0], patch=patch, explanation=explanation, prior=prior, verdict=_verdicts(found, verdicts), round=None)  # fmt: skip
+        proposals[0], patch=patch, explanation=explanation, prior=prior, verdict=_verdicts(found, verdicts), round=None,
+        tests={})  # fmt: skip
 
 
 def _verdicts(found: Sequence[Repaired], verdicts: Sequence[Verdict]) -> Verdict:

@@ -47,6 +47,7 @@ _INSTRUCTION: dict[Mode, str] = {
     "explain": "Explain in a few sentences why the code is wrong. Then write the changes that repair it.",
     "refine": "Write only the changes that repair it.",
 }
+_TEST = "Then add a new test file, with nothing between SEARCH and =======, whose test fails on the wrong code and passes on yours."
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class Turn:
     feedback: str
 
 
-def render_prompt(context: Context, turns: Sequence[Turn], mode: Mode) -> tuple[Message, ...]:
-    """The dialogue up to where the model speaks; an even number of turns later it ends with the same instruction."""
+def render_prompt(context: Context, turns: Sequence[Turn], mode: Mode, regression_test: bool = False) -> tuple[Message, ...]:
+    """The dialogue up to where the model speaks; every one ends with the same instruction. ``regression_test`` asks for a new test too."""
     opening = [f"{_sentences(context.task)}\n\n{_FORM}"]
     if context.tests:
         opening.append("The failing tests and what they use:")
@@ -70,7 +71,7 @@ def render_prompt(context: Context, turns: Sequence[Turn], mode: Mode) -> tuple[
                          ("A note by a maintainer:", [context.hint] if context.hint else [])):  # fmt: skip
         if lines:
             happened += [title, fenced("\n".join(lines))]
-    instruction = _INSTRUCTION[mode]
+    instruction = f"{_INSTRUCTION[mode]} {_TEST}" if regression_test else _INSTRUCTION[mode]
     messages = [Message("user", "\n\n".join(opening)), Message("assistant", code)]
     told = "\n\n".join(happened)
     for turn in turns:

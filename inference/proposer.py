@@ -67,6 +67,8 @@ class Proposal:
     verdict: Verdict | None = None
     round: int | None = None
     """Its place in ``Search.rounds``, where it was sampled."""
+    tests: Mapping[str, bytes] = field(default_factory=dict)
+    """New files with a regression test that came with it: path -> content. Only where the verdict says that it holds is it to be shown."""
     model: str = ""
     """Who sampled it: the base model's name, and after a + the adapter's with its version."""
 

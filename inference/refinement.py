@@ -23,6 +23,7 @@ from inference.touched import touched_lines
 from inference.trajectory import Message, Round, Sampling
 from inference.warm import Changes, WarmJudge, warm_judge
 from sandbox import WorkspaceError
+from sandbox.frameworks.detection import is_test_file
 from sandbox.refusal import refusal
 
 _ROUND_SECONDS = 2.0
@@ -51,6 +52,8 @@ class Effort:
     seed: int = 0
     logprobs: bool = True
     structured: bool = False
+    regression_test: bool = False
+    """Ask for a new test beside the patch."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class _Attempt:
     patch: bytes
     round: int
     model: str = ""
+    tests: Changes = field(default_factory=dict)
     gained: int = 0
     feedback: str | None = None
 
@@ -173,6 +177,9 @@ class ModelProposer:
         changes = apply_edits(parsed.edits, read, context.excerpts)
         if isinstance(changes, Malformed):
             return _Attempt(turns, completion, parsed, changes, None, b"", number)
+        tests = {path: after for path, after in changes.items() if is_test_file(path) and read(path) is None}
+        if len(tests) < len(changes):  # a new test beside a fix is judged by itself
+            changes = {path: after for path, after in changes.items() if path not in tests}
         patch = unified_diff({path: (read(path), after) for path, after in changes.items()})
         if not patch:
             return _Attempt(turns, completion, parsed, Malformed("unchanged", "the changes change nothing"), None, b"", number)
@@ -180,7 +187,7 @@ class ModelProposer:
         forbidden = refusal({path: (read(path), after) for path, after in changes.items()}, problem.scope)
         if forbidden is not None:
             return _Attempt(turns, completion, parsed, Malformed("forbidden", forbidden), None, patch, number)
-        return _Attempt(turns, completion, parsed, None, changes, patch, number)
+        return _Attempt(turns, completion, parsed, None, changes, patch, number, tests=tests)
 
     def _room(self, effort: Effort) -> int:
         """Tokens for the context: what a prompt may have, without its fixed text and one earlier turn where there may be one."""
@@ -193,7 +200,7 @@ class ModelProposer:
         """The dialogue, without its oldest turns where it would not fit: what was tried last is worth most."""
         most = self.sampler.context_tokens - effort.completion_tokens
         while True:
-            messages = render_prompt(context, turns, effort.mode)
+            messages = render_prompt(context, turns, effort.mode, effort.regression_test)
             if len(turns) <= 1 or sum(self.sampler.count_tokens(m.content) + 8 for m in messages) <= most:
                 return messages
             turns = turns[1:]
@@ -270,7 +277,7 @@ def _proposal(attempt: _Attempt, behaviour: str | None) -> Proposal:
     line = min(touched_lines(attempt.patch).get(path, {0}))
     explanation = attempt.parsed.explanation[:_MOST_EXPLANATION] or _UNEXPLAINED
     return Proposal(attempt.patch, explanation, ModelProposer.origin, -attempt.cost, behaviour, path, line, template="model",
-                    round=attempt.round, model=attempt.model)  # fmt: skip
+                    round=attempt.round, tests=attempt.tests, model=attempt.model)  # fmt: skip
 
 
 def _record(attempt: _Attempt, messages: tuple[Message, ...], answer: Answer, temperature: float, seed: int) -> Round:

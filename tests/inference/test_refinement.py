@@ -302,3 +302,41 @@ def test_every_round_is_recorded_with_what_training_needs(refined: Told) -> None
 def test_structured_output_names_the_files_that_were_shown(loop: Loop) -> None:
     chat = loop(["nothing"], Effort(samples=1, rounds=0, structured=True)).chats[0]
     assert "shop/prices\\.py" in chat.body["structured_outputs"]["regex"]
+
+
+def regression(body: str, path: str = "tests/test_regression.py") -> str:
+    return f"{RIGHT}\n{path}\n<<<<<<< SEARCH\n=======\nfrom shop.prices import total\n\n\n{body}\n>>>>>>> REPLACE\n"
+
+
+def test_a_regression_test_is_seen_to_fail_before_the_fix_and_to_pass_after_it(loop: Loop) -> None:
+    told = loop([regression("def test_a_fee_is_added():\n    assert total([1], 2) == 3")])
+    assert told.accepted is not None
+    assert told.accepted.verdict is not None
+    assert told.accepted.verdict.level == 5
+    assert told.accepted.verdict.checks[-1].detail == (
+        "tests/test_regression.py::test_a_fee_is_added fails without the fix and passes with it, 2 of 2 times")  # fmt: skip
+    assert list(told.accepted.tests) == ["tests/test_regression.py"]
+    assert b"tests/" not in told.accepted.patch
+
+
+@pytest.mark.parametrize(("body", "detail"), [
+    ("def test_nothing():\n    assert total([1], 0) == 1", "it does not fail without the fix"),
+    ("def test_wrong():\n    assert total([1], 2) == 4", "test_wrong does not pass with the fix"),
+    ("import pytest\n\n\n@pytest.mark.skip\ndef test_a_fee():\n    assert total([1], 2) == 3", "it mentions skip"),
+    ("def helper():\n    return total([1], 2)", "no new test is collected from it"),
+], ids=["passes before", "fails after", "skips", "no test"])  # fmt: skip
+def test_a_regression_test_that_shows_nothing_is_left_out_and_the_fix_stays(loop: Loop, body: str, detail: str) -> None:
+    told = loop([regression(body)], Effort(samples=1, rounds=0))
+    assert told.accepted is not None
+    assert told.accepted.verdict is not None
+    assert told.accepted.verdict.level == 4
+    assert told.accepted.verdict.checks[-1].status == "no_opinion"
+    assert detail in told.accepted.verdict.checks[-1].detail
+    assert told.accepted.tests == {}
+
+
+def test_a_policy_that_requires_a_regression_test_asks_for_one_and_takes_no_fix_without(loop: Loop) -> None:
+    policy = Policy(verify=VerifyPolicy(repeats=2, regression_test="require"))
+    told = loop([RIGHT], Effort(samples=1, rounds=0, regression_test=True), policy=policy)
+    assert told.accepted is None
+    assert "add a new test file" in told.chats[0].messages[-1]["content"]
