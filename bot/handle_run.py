@@ -24,6 +24,7 @@ from bot.github import Conflict, Forbidden, NotFound, RateLimited, Rejected
 from bot.github.protocol import CHECKING, COMMENTING, READING, App, Button, CheckRun, ReviewComment, Session
 from bot.kept_outcome import repair_once
 from bot.models import FixRow, RepositorySettingRow, RunRow
+from bot.near import named_paths
 from bot.planning import FAILED
 from bot.policy import EffectivePolicy, PolicyFile, effective_policy, why_not
 from bot.proof import PROOFS, Facts, write_bundle
@@ -121,6 +122,7 @@ def repair_request(context: Context, claim: Claim, work: Work, commits: Commits,
     return RepairRequest(
         path=commits.path, head=commits.head_sha, base=commits.base_sha, budget=settings.repair_seconds,
         setup_timeout=settings.setup_seconds, jobs=settings.repair_jobs, policy=work.policy.policy, search=search,
+        near=named_paths(work.triaged),
         repository=f"{claim.repository}{'#fork' if work.pull.is_fork else ''}")  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def edit(sample: Sample, new: str, why: str, folder: str = "") -> str:
 def repaired(folder: Path, files: dict[str, str], script: object, settings: SandboxSettings, **request: object):  # type: ignore[no-untyped-def]
     folder.mkdir()
     repository = GitRepository(folder).files(files).commit()
-    with ScriptedServer(script) as server:  # type: ignore[arg-type]
+    with ScriptedServer(script) as server:
         outcome = repair_checkout(
             RepairRequest(repository.folder, engine="model", policy=Policy(verify=VerifyPolicy(repeats=2)), **request),  # type: ignore[arg-type]
             settings=settings, inference=load_settings(endpoints=server.url, samples=1, rounds=1))  # fmt: skip
