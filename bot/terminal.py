@@ -99,6 +99,8 @@ def _show_proposal(proposal: Proposal, console: Console) -> None:
     if test := test_patch(proposal):
         console.print("\nA regression test that fails without the patch and passes with it:\n", soft_wrap=True)
         _write_through(console, test)
+    if proposal.model:
+        console.print(f"\nWritten by an AI model: {proposal.model}\n", markup=False, soft_wrap=True)
     if proposal.verdict is not None:
         _show_checks(proposal.verdict, console)
 
