@@ -6,6 +6,7 @@
 # make test-vllm  the samplers and the loop with a real vLLM, its CPU build in an environment of its own (VLLM_ARGS)
 # make bench-vllm  tokens a second: vLLM, and the sampler in this process, one by one and batched (VLLM_ARGS)
 # make fuzz    20,000 answers of a model, read and applied: no crash, no path outside of the tree, no forbidden file (CASES)
+# make bench-overhead  seconds from a failed run to its comment that are the bot's own (OVERHEAD_ARGS)
 # make bench-webhook  200 deliveries a second for a minute, beside bare routes (LOAD_ARGS)
 # make test-languages  the sample projects in Go, Rust, Java and JavaScript, really built and run; installs their toolchains where it may
 # Each sets up what it needs in .venv first. Set PYTHON, VENV or TORCH to override; DEMO_ARGS, TEST_ARGS and BENCH_ARGS are handed on.
@@ -25,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint fuzz bench bench-webhook test-faults test-vllm bench-vllm test-languages servers languages system \
+.PHONY: help demo test check lint fuzz bench bench-overhead bench-webhook test-faults test-vllm bench-vllm test-languages servers languages system \
 	ready-base ready-test ready-training ready-vllm clean
 .DELETE_ON_ERROR:
 
@@ -56,6 +57,9 @@ test-languages: ready-test languages
 
 fuzz: ready-test
 	@LEDEX_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest -q tests/inference/test_completion_fuzz.py
+
+bench-overhead: ready-test
+	@$(BIN)/python -m tests.load.measure_overhead $(OVERHEAD_ARGS)
 
 bench-webhook: ready-test
 	@$(BIN)/python -m tests.load.measure_webhook $(LOAD_ARGS)

@@ -105,7 +105,8 @@ def _summary(view: CheckRunView) -> str:
 
 
 def _details(view: CheckRunView) -> str:
-    return "**Effective configuration**\n\n" + fence(policy_text(view.policy), "toml", lines=300, chars=MAX_TEXT - 1000)
+    shown = fence(policy_text(view.policy), "toml", lines=300, chars=MAX_TEXT - 1000)
+    return f"<details><summary>Effective configuration</summary>\n\n{shown}\n\n</details>"
 
 
 def _annotation(cause: Annotation) -> Annotation:

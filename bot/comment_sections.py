@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import base64
 import re
+from urllib.parse import quote
 
 from bot.comment_view import CommentView, State
-from bot.markdown import code, escape, fence, link, one_line, prose
+from bot.markdown import code, code_link, escape, fence, link, one_line, prose
 
 INLINE_DIFF_LINES = 60
 """Of a longer patch no more than this is shown, with a note and, where there is one, a link."""
 _SHOWN_FAILURES = 20
+_SHOWN_OUTPUT = 40
 _MAX_COMMAND = 12_000
 EXPLANATION = 600
 """Characters that are seen before the whole is unfolded."""
+PLACE = re.compile(r"\bAt (\S{1,300}):(\d{1,6}),")
+"""How an explanation names the line that is to blame."""
 _SHOWN_CAUSES = 5
 _WITH_PATCH = frozenset({"fix_ready", "applied", "rejected"})
 _TITLES: dict[State, str] = {
@@ -28,7 +32,7 @@ _ASIDE: dict[State, str] = {
     "superseded": "the pull request has a newer commit", "off": "for this pull request until `/ledex on`"}  # fmt: skip
 _COMMANDS: dict[str, str] = {
     "apply": "commit it: `/ledex apply`", "pr": "stacked pull request: `/ledex pr`",
-    "reject": "reject it: `/ledex reject wrong`, `incomplete`, `unsafe`, `style` or `not-wanted`",
+    "reject": "reject it: `/ledex reject` and why",
     "fix": "try a fix: `/ledex fix`", "retry": "try again: `/ledex retry` and a hint", "rerun": "repeat the tests: `/ledex rerun`",
     "explain": "explain it: `/ledex explain`", "on": "switch on: `/ledex on`"}  # fmt: skip
 _STATUS = {"passed": "passed:", "failed": "failed:", "no_opinion": "no opinion:"}
@@ -38,14 +42,16 @@ def state_line(view: CommentView) -> str:
     parts = [f"**{_TITLES[view.state]}**"]
     if view.state in ("fix_ready", "applied") and view.level:
         parts.append(f"verified {view.level}")
-    if view.state == "fix_ready" and view.failing:
+    if view.check and view.state in ("fix_ready", "pre_existing"):
+        parts.append(f"{code(view.check, 80)} {'now passes' if view.state == 'fix_ready' else 'fails'}")
+    elif view.state == "fix_ready" and view.failing:
         tests = "tests now pass" if view.failing > 1 else "test now passes"
         parts.append(f"{view.fixed} of {view.failing} failing {tests}")
     if view.state == "fix_ready" and view.total:
         parts.append(f"{view.new_failures} new failures in {view.total}")
     if view.state in _ASIDE:
         parts.append(_ASIDE[view.state])
-    if view.state == "working" and view.failing:
+    if view.state == "working" and view.failing and not view.check:
         parts.append(f"{view.failing} failing test{'s' if view.failing > 1 else ''}")
     if view.actor:
         parts.append(f"by {code(view.actor, 60)}")
@@ -64,10 +70,21 @@ def why(view: CommentView, limit: int = EXPLANATION) -> str:
     parts = causes(view.explanation)
     if len(parts) == 1:
         cause = {True: " This pull request caused it.", False: " The base branch fails in the same way.", None: ""}[view.caused_by_pr]
-        return f"**Why it failed** {prose(_shortened(parts[0], limit), limit)}{cause}"
+        return f"**Why it failed** {_placed(view, parts[0], limit)}{cause}"
     cause = {True: ", all brought in by this pull request", False: ", and the base branch fails alike", None: ""}[view.caused_by_pr]
-    rows = [f"{n}. {prose(_shortened(c, limit // 2), limit // 2)}" for n, c in enumerate(parts[:_SHOWN_CAUSES], 1)]
+    rows = [f"{n}. {_placed(view, c, limit // 2)}" for n, c in enumerate(parts[:_SHOWN_CAUSES], 1)]
     return f"**Why it failed** {len(parts)} causes{cause}:\n\n" + "\n".join(rows)
+
+
+def _placed(view: CommentView, cause: str, limit: int) -> str:
+    """A cause as prose that is at most so long; the place that it names in a file of the patch leads to that line."""
+    text = one_line(_shortened(cause, limit), limit)
+    place = PLACE.search(text)
+    if place is None or place.group(1) not in changed_lines(view.patch)[0] or text[: place.start()].count("`") % 2:
+        return prose(text, limit)
+    path, line = place.groups()
+    shown = code_link(f"{path}:{line}", f"{view.code_url}/{quote(path)}#L{line}" if view.code_url else "")
+    return " ".join(p for p in (prose(text[: place.start()], limit), f"At {shown},", prose(text[place.end() :], limit)) if p)
 
 
 def _shortened(text: str, limit: int) -> str:
@@ -114,6 +131,9 @@ def actions(view: CommentView) -> str:
 def failing_tests(view: CommentView) -> str:
     if not view.failures:
         return ""
+    if view.check:
+        said = "\n".join(failure.text or failure.message for failure in view.failures)
+        return _details("What the check says", fence(said, lines=_SHOWN_OUTPUT))
     rows = []
     for failure in view.failures[:_SHOWN_FAILURES]:
         first = (failure.message.strip().splitlines() or [""])[0]

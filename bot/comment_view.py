@@ -37,7 +37,9 @@ class CommentView:
     """Everything a comment says. ``level`` is the verdict's rung ("V3"); ``fixed`` of ``failing`` tests now pass, with ``new_failures`` in
     ``total``. ``reason`` is one sentence beside the state, ``explanation`` two to four. ``caused_by_pr`` is None where it is not known.
     ``patch`` are the exact bytes that were verified; ``apply_line`` asks for the `git apply` line: patches outside the diff, and forks.
-    ``commands`` are the names of those that can be used now. ``actor`` and ``result`` say who did it, and the commit or pull request."""
+    ``commands`` are the names of those that can be used now. ``actor`` and ``result`` say who did it, and the commit or pull request.
+    ``code_url`` is where the head's files are shown, without the path; only files of the patch are linked.
+    ``check`` is the command that failed in the place of tests: a linter's or formatter's."""
 
     pr_number: int
     state: State
@@ -63,6 +65,8 @@ class CommentView:
     run_url: str = ""
     actor: str = ""
     result: str = ""
+    check: str = ""
+    code_url: str = ""
 
     def __post_init__(self) -> None:
         if self.state == "fix_ready" and (self.level not in _VERIFIED or not self.patch):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.policy import Kind
+from inference.fixers import Fixer, installed_version
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ OTHERS = (
 @dataclass(frozen=True)
 class Tool:
     """A linter, formatter or type checker. ``output`` is a line only its failure prints; ``fix`` the words that repair in place, with the
-    paths at their end, or () where it has no deterministic fixer; ``hooks`` are its names as a pre-commit hook, ``drop`` the
-    options without a value that the check has and the fix must not."""
+    paths at their end, or () where it has no deterministic fixer; ``check`` likewise fails while there is something to repair, and
+    ``package`` is what has both on the Python package index (without them the fixer is named, not run). ``hooks`` are its names as a
+    pre-commit hook, ``drop`` the options without a value that the check has and the fix must not."""
 
     name: str
     kind: Kind
@@ -107,23 +109,31 @@ class Tool:
     fix: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    check: tuple[str, ...] = ()
+    package: str = ""
 
 
-def _tool(name: str, kind: Kind, output: str, command: str, fix: str = "", hooks: str = "", drop: str = "") -> Tool:
+def _tool(name: str, kind: Kind, output: str, command: str, fix: str = "", hooks: str = "", drop: str = "", check: str = "") -> Tool:
     called = re.compile(rf"(?:^|[\s/]){command}(?=\s|$)")
-    return Tool(name, kind, re.compile(output), called, tuple(fix.split()), tuple(hooks.split()), tuple(drop.split()))
+    words = tuple(check.split())
+    package = words[0] if words else ""
+    return Tool(
+        name, kind, re.compile(output), called, tuple(fix.split()), tuple(hooks.split()), tuple(drop.split()), words, package)  # fmt: skip
 
 
 TOOLS = (
     _tool("ruff format", "lint", r"^(?:Would reformat: |\d+ files? would be reformatted|unformatted: )", r"ruff format",
-          fix="ruff format", hooks="ruff-format", drop="--check --diff"),
+          fix="ruff format", hooks="ruff-format", drop="--check --diff", check="ruff format --check"),
     _tool("ruff", "lint",
           r"^\[\*\] \d+ fixable with|^[^\s:]+:\d+:\d+: [A-Z]{1,4}\d{2,4} |^[A-Z]{1,4}\d{2,4} (?:\[\*\] )?\S|^Found \d+ errors?\.$",
-          r"ruff(?: check)?", fix="ruff check --fix", hooks="ruff ruff-check", drop="--check --diff --no-fix --exit-non-zero-on-fix"),
+          r"ruff(?: check)?", fix="ruff check --fix", hooks="ruff ruff-check", drop="--check --diff --no-fix --exit-non-zero-on-fix",
+          check="ruff check"),
     _tool("black", "lint", r"^(?:would reformat |Oh no! |\d+ files? would be reformatted)", r"black",
-          fix="black", hooks="black", drop="--check --diff"),
-    _tool("isort", "lint", r"Imports are incorrectly sorted", r"isort", fix="isort", hooks="isort", drop="--check --check-only -c --diff"),
-    _tool("autopep8", "lint", r"^--- original/", r"autopep8", fix="autopep8 --in-place", hooks="autopep8", drop="--diff -d --exit-code"),
+          fix="black", hooks="black", drop="--check --diff", check="black --check"),
+    _tool("isort", "lint", r"Imports are incorrectly sorted", r"isort", fix="isort", hooks="isort", drop="--check --check-only -c --diff",
+          check="isort --check-only"),
+    _tool("autopep8", "lint", r"^--- original/", r"autopep8", fix="autopep8 --in-place --recursive", hooks="autopep8",
+          drop="--diff -d --exit-code --recursive -r", check="autopep8 --diff --exit-code --recursive"),
     _tool("prettier", "lint", r"Code style issues (?:found|detected)", r"prettier",
           fix="prettier --write", hooks="prettier", drop="--check -c --list-different -l"),
     _tool("eslint", "lint", r"^✖ \d+ problems?", r"eslint", fix="eslint --fix", hooks="eslint"),
@@ -156,12 +166,21 @@ def failed_tool(script: Sequence[str], lines: Sequence[str]) -> tuple[Tool, str]
     return next(iter([*named, *said]), None)
 
 
-def fix_command(tool: Tool, script: Sequence[str]) -> tuple[str, ...]:
-    """The words that repair in place what the tool found, on the script's own paths; () without a fixer. For the sandbox only: the words
-    come from the pull request's workflow, and no shell may read them."""
+def fixer_of(tool: Tool, script: Sequence[str], log: str = "") -> Fixer | None:
+    """The tool's own fixer, on the script's own paths and in the version that the job's log names; None where it has none.
+
+    For the sandbox only: the words come from the pull request's workflow, and no shell may read them.
+    """
     if not tool.fix:
-        return ()
-    paths: tuple[str, ...] = (".",)
+        return None
+    paths = _paths(tool, script)
+    whole = tool.fix[0] in ("cargo", "pre-commit")
+    command = tool.fix if whole else (*tool.fix, "--", *paths)
+    version = installed_version(log, tool.package) if tool.package else ""
+    return Fixer(tool.name, command, (*tool.check, "--", *paths) if tool.check else (), tool.package, version)
+
+
+def _paths(tool: Tool, script: Sequence[str]) -> tuple[str, ...]:
     for line in script:
         called = tool.command.search(line)
         if called and not re.search(r"[$`|&;<>(){}*?\\]", line):
@@ -172,6 +191,5 @@ def fix_command(tool: Tool, script: Sequence[str]) -> tuple[str, ...]:
             kept = [w for w in words if not w.startswith("-")]
             values = any(w.startswith("-") and "=" not in w and w not in tool.drop for w in words)
             # An option that we do not know may take the next word as its value; then the whole tree is safer than a wrong path.
-            paths = tuple(kept) if kept and not values else (".",)
-            break
-    return tool.fix if tool.fix[0] in ("cargo", "pre-commit") else (*tool.fix, "--", *paths)
+            return tuple(kept) if kept and not values else (".",)
+    return (".",)

@@ -96,7 +96,7 @@ def handle_failed_run(context: Context, claim: Claim) -> Result:
         found = look(context, claim, github)
         if isinstance(found, Result):
             return found
-        if not found.triaged.repairable or not found.triaged.failures:
+        if not found.triaged.repairable:
             view = told_without_repair(found.pull, found.run, found.triaged)
             return tell(context, claim, app, found, view, None, "triaged")
         announce(app, claim, found)
@@ -123,7 +123,8 @@ def repair_request(context: Context, claim: Claim, work: Work, commits: Commits,
         path=commits.path, head=commits.head_sha, base=commits.base_sha, budget=settings.repair_seconds,
         setup_timeout=settings.setup_seconds, jobs=settings.repair_jobs, policy=work.policy.policy, search=search,
         near=named_paths(work.triaged),
-        repository=f"{claim.repository}{'#fork' if work.pull.is_fork else ''}")  # fmt: skip
+        repository=f"{claim.repository}{'#fork' if work.pull.is_fork else ''}",
+        fixer=None if work.triaged.failures else work.triaged.fixer)  # fmt: skip
 
 
 def step(app: App, claim: Claim, permissions: Any) -> Session:
@@ -239,6 +240,7 @@ def tell(
             return Result("the pull request has moved on to another commit or was closed", "dropped")
         comment = None
         proof_path = None
+        view = replace(view, code_url=f"{context.settings.web_url}/{pull.repository}/blob/{pull.head_sha}")
         if best is not None and outcome is not None:
             view, proof_path = prove(context, claim, work, view, outcome, best)
         if work.asked or view.state not in SILENT:

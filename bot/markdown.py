@@ -101,7 +101,15 @@ def cap(text: str, lines: int, chars: int, keep: Literal["head", "tail"] = "head
 
 def link(text: str, url: str, limit: int = 200) -> str:
     """A link to an http(s) address that we know; only its text when the address is none."""
-    shown = escape(text, limit)
+    return _linked(escape(text, limit), url)
+
+
+def code_link(text: str, url: str, limit: int = 200) -> str:
+    """The same with the text as a code span."""
+    return _linked(code(text, limit), url)
+
+
+def _linked(shown: str, url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -139,7 +139,9 @@ def proof_files(facts: Facts, code: Code) -> dict[str, bytes]:
             "python": outcome.python or None, "lock_hash": outcome.surroundings.environment or None,
             "isolation": outcome.surroundings.isolation or None,
         },
-        "commands": {"setup": list(policy.environment.setup), "test": outcome.test_command},
+        "commands": {
+            "setup": [*policy.environment.setup, *outcome.tool_setup], "test": outcome.test_command, "check": outcome.check_command or None,
+        },
         "policy": policy.model_dump(mode="json", include=_POLICY),
         "limits": vars(policy.run_limits()),
         "repeats": verdict.repeats,

@@ -21,11 +21,14 @@ from inference.policy import Policy
 from inference.proposer import Progress, Report
 from inference.repair import RepairRequest, open_bench
 from sandbox import EnvironmentFailed, WorkspaceError
+from sandbox.frameworks import TestPlan
 from sandbox.reproduction import Reproduction, reproduce
 from sandbox.runner import Runner
 from sandbox.settings import SandboxSettings
+from sandbox.testing import Bench
+from sandbox.tool_verification import verify_tool
 from sandbox.verification import Verdict, verify
-from sandbox.workspace import at_revision
+from sandbox.workspace import Workspace, at_revision
 
 
 class CannotReplay(BotError):
@@ -88,12 +91,19 @@ def replay(
         except WorkspaceError as error:
             where = f"git fetch origin pull/{proof['pull_request']}/head {base_sha}"
             raise CannotReplay(f"the commits are not in {repository} ({error}); bring them: {where}") from None
-        test = None if policy.environment.test else proof["commands"]["test"] or None  # the policy's own words, where it has some
+        commands = proof["commands"]
+        test = None if policy.environment.test else commands["test"] or None  # the policy's own words, where it has some
+        check = commands.get("check")
+        if check:  # the tool came into the environment after the policy's own set-up
+            environment = policy.environment.model_copy(update={"setup": tuple(commands["setup"])})
+            policy = policy.model_copy(update={"environment": environment})
         request = RepairRequest(
             path=repository, head=head_sha, test=test, python=python, policy=policy, setup_timeout=setup_timeout,
             repository=f"replay:{found.sha256}")  # fmt: skip
         try:
             bench, _ = open_bench(request, runner, SandboxSettings(), head, report)
+            if check:
+                return _checked(bench, head, check, found, policy, folder, report)
             reproduction = reproduce(bench, head, base, lambda text: report(Progress("reproduce", text)))
             fitting = _as_recorded(reproduction, proof["failing"])
             if isinstance(fitting, str):
@@ -104,6 +114,15 @@ def replay(
         except (EnvironmentFailed, WorkspaceError) as error:
             return Replay(False, f"the tests cannot be run here: {error}")
     return _judged(verdict, int(proof["verdict"]["level"][1:]))
+
+
+def _checked(bench: Bench, head: Workspace, check: str, found: Bundle, policy: Policy, folder: Path, report: Report) -> Replay:
+    """The proof of a tool's own fixer: a check failed there, not a test."""
+    failing = replace(bench, plan=TestPlan("command", shell=check))
+    verdict = verify_tool(
+        bench, failing, head, found.files["patch.diff"], policy.patch_scope(), folder, found.proof["repeats"],
+        lambda text: report(Progress("verify", text)))  # fmt: skip
+    return _judged(verdict, int(found.proof["verdict"]["level"][1:]))
 
 
 def _as_recorded(reproduction: Reproduction, failing: Sequence[str]) -> Reproduction | str:

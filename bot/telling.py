@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from bot.check_run import CheckRunView
-from bot.comment_sections import causes, changed_lines
+from bot.comment_sections import PLACE, causes, changed_lines
 from bot.comment_view import CommentView, ProofFacts, State
 from bot.markdown import code, fence
 from bot.policy import EffectivePolicy, RepositoryPolicy, may_commit
@@ -19,7 +18,6 @@ from inference.proposer import Proposal
 
 SILENT = frozenset({"infra", "not_reproduced", "explained"})
 """States of which nobody is notified unless they asked: the check run says them."""
-_PLACE = re.compile(r"\bAt (\S{1,300}):(\d{1,6}),")
 _STATE: dict[str, State] = {
     "fixed": "fix_ready", "unfixed": "explained", "flaky": "flaky", "pre_existing": "pre_existing", "passing": "not_reproduced",
     "broken": "not_reproduced"}  # fmt: skip
@@ -42,6 +40,10 @@ def told(pull: PullRequest, run: FailedRun, triaged: Triage, outcome: Outcome, p
     """The view of what a repair came to."""
     state = _STATE[outcome.status]
     best = outcome.best
+    if outcome.status == "broken" and (triaged.kind == "build" or (triaged.fixer is not None and not triaged.failures)):
+        # What cannot be parsed cannot be run here either, and where a tool cannot be had its command line is still worth saying.
+        known = replace(triaged, evidence=triaged.evidence[1:])  # without the sandbox's own sentence, which is the less telling one
+        return replace(told_without_repair(pull, run, known), unchecked=(outcome.reason,))
     reproduction = outcome.reproduction
     failures = reproduction.failures if reproduction is not None else triaged.failures
     failing = len(reproduction.failing) if reproduction is not None else 0
@@ -49,7 +51,7 @@ def told(pull: PullRequest, run: FailedRun, triaged: Triage, outcome: Outcome, p
     view = CommentView(
         pull.number, "explained" if ready else state, head_sha=pull.head_sha, reason="" if ready else _reason(outcome), failing=failing,
         failures=failures, jobs=triaged.jobs, run_url=run.url, commands=_commands(state, policy, pull),
-        caused_by_pr=True if reproduction is not None and reproduction.passes_on_base else None)  # fmt: skip
+        caused_by_pr=True if reproduction is not None and reproduction.passes_on_base else None, check=outcome.check_command)  # fmt: skip
     if ready and best is not None and best.verdict is not None:
         if policy.mode == "explain":
             return replace(view, explanation=best.explanation, reason="the policy asks for explanations only", commands=("fix",),
@@ -70,9 +72,9 @@ def proof_facts(pull: PullRequest, outcome: Outcome, proposal: Proposal, base_sh
     around = outcome.surroundings
     named = (("Python", around.python), ("pytest", around.pytest), ("lock", around.environment[:12]), ("isolation", around.isolation))
     environment = ", ".join(f"{name} {value}" for name, value in named if value)
+    commands = tuple(c for c in (outcome.check_command, outcome.test_command) if c)
     return ProofFacts(
-        base_sha, pull.head_sha, environment, (outcome.test_command,) if outcome.test_command else (), verdict.before, verdict.after,
-        verdict.repeats, verdict.checks)  # fmt: skip
+        base_sha, pull.head_sha, environment, commands, verdict.before, verdict.after, verdict.repeats, verdict.checks)  # fmt: skip
 
 
 def replay_command(path: str, has_code: bool) -> str:
@@ -113,7 +115,7 @@ def causes_of(best: Proposal) -> tuple[Annotation, ...]:
     files, _, _ = changed_lines(best.patch)
     found = []
     for paragraph in causes(best.explanation):
-        place = _PLACE.search(paragraph)
+        place = PLACE.search(paragraph)
         if place is not None and place.group(1) in files:
             line = int(place.group(2))
             found.append(Annotation(place.group(1), line, line, "warning", paragraph, "Root cause"))

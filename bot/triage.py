@@ -13,12 +13,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bot.failure_tables import INFRASTRUCTURE, OTHERS, SYNTAX, TIMEOUT, Sign, Tool, failed_tool, fix_command
+from bot.failure_tables import INFRASTRUCTURE, OTHERS, SYNTAX, TIMEOUT, Sign, Tool, failed_tool, fixer_of
 from bot.failure_text import unique
 from bot.logs import LogReading, LogStep, canonical_id, read_log, signature, text_signature
 from bot.markdown import one_line
 from bot.policy import Kind, RepositoryPolicy, matches
 from bot.runs import Annotation, FailedRun, Job
+from inference.fixers import Fixer
 from sandbox.frameworks.detection import is_test_file
 from sandbox.frameworks.junit import read_junit
 from sandbox.report import Failure, Frame
@@ -32,14 +33,6 @@ _TELLING_WIDTH = 300
 _EXIT_ONLY = re.compile(r"^Process completed with exit code \d+\.?$")
 _ERROR = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Failed)): ?(.*)", re.DOTALL)
 _COLLECTION = frozenset({"ImportError", "ModuleNotFoundError"})
-
-
-@dataclass(frozen=True)
-class Fixer:
-    """A tool that repairs what it found by itself: its name, and the words to run in the sandbox, without a shell."""
-
-    tool: str
-    command: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,8 +52,9 @@ class Triage:
 
     @property
     def repairable(self) -> bool:
-        """Whether a repair is worth trying."""
-        return self.kind in ("test", "build", "type", "lint") and bool(self.failures or self.fixer)
+        """Whether a repair is worth trying: tests that fail, or a tool whose own fixer can be run here."""
+        fixable = self.fixer is not None and self.fixer.runs_here
+        return self.kind in ("test", "build", "type", "lint") and (bool(self.failures) or fixable)
 
 
 def triage(run: FailedRun, policy: RepositoryPolicy) -> Triage:
@@ -124,7 +118,7 @@ def _tools(job: Job, reading: LogReading, names: tuple[str, ...], started: bool)
         if syntax is not None and (tool is None or tool[0].kind == "lint"):  # a fixer would refuse a file that it cannot parse
             return Triage("build", (SYNTAX.reason, _line(syntax)), (), text_signature("build", [syntax]), names, "log", started)
         if tool is not None:
-            return _tool(tool[0], tool[1], step.script, outside, names)
+            return _tool(tool[0], tool[1], step.script, outside, job)
         for sign in OTHERS:
             line = next((x for x in outside if sign.pattern.search(x)), None)
             if line is not None:
@@ -141,13 +135,12 @@ def _tools(job: Job, reading: LogReading, names: tuple[str, ...], started: bool)
     return Triage("unknown", (f"{said}{after}", *last), (), text_signature("unknown", [*steps, *last]), names, source, started)
 
 
-def _tool(tool: Tool, line: str, script: Sequence[str], lines: Sequence[str], names: tuple[str, ...]) -> Triage:
-    command = fix_command(tool, script)
+def _tool(tool: Tool, line: str, script: Sequence[str], lines: Sequence[str], job: Job) -> Triage:
     telling = [x for x in lines if tool.output.search(x)] or [line]
     evidence = (f"{tool.name} found something to mend", *(_line(x) for x in telling[:3]))
     return Triage(
-        tool.kind, evidence, (), text_signature(tool.kind, [tool.name, *telling]), names, "log",
-        fixer=Fixer(tool.name, command) if command else None)  # fmt: skip
+        tool.kind, evidence, (), text_signature(tool.kind, [tool.name, *telling]), (job.name,), "log",
+        fixer=fixer_of(tool, script, job.log))  # fmt: skip
 
 
 def _telling(step: LogStep) -> list[str]:

@@ -60,6 +60,10 @@ class Outcome:
     python: str = ""
     test_command: str = ""
     surroundings: Surroundings = Surroundings()
+    check_command: str = ""
+    """What failed in the place of tests: the check of a tool whose fixer repaired it."""
+    tool_setup: tuple[str, ...] = ()
+    """What brought that tool into the environment, after the policy's own set-up."""
 
     @property
     def best(self) -> Proposal | None:

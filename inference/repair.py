@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from inference.attempt import Attempt, suspects_of
 from inference.engines import Engine, proposers
+from inference.fixers import Fixer, repair_by_tool, with_tool
 from inference.outcome import Outcome, Status, Timings, outcome_json, surroundings_of
 from inference.policy import Policy
 from inference.projects import repair_projects
@@ -55,6 +57,8 @@ class RepairRequest:
     """Paths that the failure named, of a monorepo's log say: of several projects only those that hold one are built."""
     search: bool = True
     """Without it the tests are only repeated: nothing is proposed."""
+    fixer: Fixer | None = None
+    """Instead of tests a tool's check failed, and its own fixer is the repair."""
 
 
 def repair_checkout(
@@ -80,11 +84,15 @@ def repair_checkout(
         report(Progress("snapshot", str(request.path)))
         head = snapshot(request.path, folder / "head") if request.head is None else at_revision(request.path, request.head, folder / "head")
         base = at_revision(request.path, request.base, folder / "base") if request.base is not None else None
+        version_from = ""
+        if request.fixer is not None:
+            policy, version_from = with_tool(request.policy, request.fixer, head)
+            request = replace(request, policy=policy)
         try:
             plans = () if _command(request) else plans_for(head)
             named = plans_near(head, plans, request.near or _changed(head, base)) if len(plans) > 1 else ()
             plans = named or plans
-            if len(plans) > 1:
+            if len(plans) > 1 and request.fixer is None:
 
                 def one(plan: TestPlan, seconds: float) -> tuple[Bench, Outcome]:
                     began = time.monotonic()
@@ -97,7 +105,11 @@ def repair_checkout(
                     plans, one, head, request.policy, folder, report, request.budget, named=bool(named))  # fmt: skip
             bench, notes = open_bench(request, runner, settings, head, report, plans[0] if plans else None)
             environment_seconds = time.monotonic() - started
-            outcome = repair(head, base, bench, proposed_by, request.policy, request.budget, folder, report, request.jobs)
+            if request.fixer is not None:
+                outcome = repair_by_tool(head, base, bench, request.fixer, request.policy, folder, report, version_from)
+                outcome = replace(outcome, check_command=shlex.join(request.fixer.check), tool_setup=request.policy.environment.setup[-1:])
+            else:
+                outcome = repair(head, base, bench, proposed_by, request.policy, request.budget, folder, report, request.jobs)
         except (EnvironmentFailed, WorkspaceError) as error:  # a tree above its limit is seen when it is first laid out
             return Outcome("broken", str(error), timings=Timings(total=time.monotonic() - started))
         return _finished(outcome, bench, notes, environment_seconds, time.monotonic() - started)

@@ -60,6 +60,7 @@ def fix_ready() -> CommentView:
         model="ledex-7b@2026-03",
         commands=("apply", "pr", "reject"),
         run_url=RUN,
+        code_url=f"https://github.com/example/shop/blob/{'a' * 40}",
     )
 
 

@@ -78,7 +78,7 @@ def test_what_comes_from_outside_adds_no_markup(text: str) -> None:
     policy = EffectivePolicy(RepositoryPolicy.model_validate({"classify": {text: "flaky"}}), text, (text,))
     run = render_check_run(CheckRunView(None, policy, reason=text))
     for seen in (rendered(run.summary), rendered(run.text)):
-        assert set(seen.tags) <= {"p", "strong", "ul", "li", "code", "pre"}
+        assert set(seen.tags) <= {"p", "strong", "ul", "li", "code", "pre", "details", "summary"}
         assert seen.comments == []
 
 

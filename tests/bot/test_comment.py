@@ -120,7 +120,7 @@ def test_what_comes_from_outside_adds_no_markup_anywhere(text: str) -> None:
         patch=PATCH.replace(b"def first", text.encode("utf-8", "replace")),
     )
     seen = rendered(render(view))
-    plain = rendered(render(fix_ready()))
+    plain = rendered(render(replace(fix_ready(), explanation="plain")))
     assert set(seen.tags) <= TAGS
     assert seen.comments == [" ledex:v1 pr:7 "]
     assert (seen.tags.count("details"), seen.tags.count("a")) == (plain.tags.count("details"), plain.tags.count("a"))
@@ -193,6 +193,16 @@ def test_the_place_of_a_failure_is_the_repositorys_own_code() -> None:
 def test_a_program_does_not_call_itself_a_model() -> None:
     assert "by a program, without an AI model" in render(replace(fix_ready(), model=""))
     assert "by an AI model (`ledex-7b@2026-03`)" in render(fix_ready())
+
+
+def test_the_place_of_the_cause_leads_to_its_line_on_the_head() -> None:
+    place = f"At [`shop/cart.py:6`](https://github.com/example/shop/blob/{'a' * 40}/shop/cart.py#L6), `sum(prices)"
+    assert place in render(fix_ready())
+    assert "At `shop/cart.py:6`, `sum(prices)" in render(replace(fix_ready(), code_url=""))
+
+
+def test_a_place_outside_the_patch_is_plain_text() -> None:
+    assert "(https://github.com/example/shop/blob" not in render(replace(fix_ready(), explanation="At other/x.py:1, `a` gives `b`."))
 
 
 def test_several_causes_are_a_list_of_whole_sentences_with_the_rest_folded() -> None:

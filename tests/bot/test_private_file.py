@@ -24,8 +24,11 @@ def test_a_private_file_is_replaced_whole_and_readable_by_its_owner_alone(tmp_pa
 
 
 def test_a_file_that_was_not_put_in_its_place_leaves_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "key"
-    with pytest.raises(RuntimeError), finished_beside(file, b"new") as finished:
-        assert finished.read_bytes() == b"new"
-        raise RuntimeError
+    def break_off() -> None:
+        with finished_beside(tmp_path / "key", b"new") as finished:
+            assert finished.read_bytes() == b"new"
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        break_off()
     assert list(tmp_path.iterdir()) == []

@@ -61,9 +61,9 @@ def test_a_job_is_handled_once_however_often_it_is_sent(context: Context) -> Non
 
 
 def test_jobs_that_follow_are_returned_to_be_sent(context: Context) -> None:
-    context, job_id = with_job(context, lambda *_: Result(then=[JobSpec("repair", "next")]))
+    context, job_id = with_job(context, lambda *_: Result(then=[JobSpec("rerun", "next")]))
     [following] = run_job(context, job_id)
-    assert (row(context, following).kind, row(context, following).queue, row(context, following).state) == ("repair", "repair", "queued")
+    assert (row(context, following).kind, row(context, following).queue, row(context, following).state) == ("rerun", "repair", "queued")
 
 
 def fail(_context: Context, _claim: Claim) -> Result:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.failure_tables import TOOLS, fix_command
+from bot.failure_tables import TOOLS, fixer_of
 from bot.policy import RepositoryPolicy
 from bot.runs import Annotation, FailedRun, Job, Report, Step
-from bot.triage import Fixer, Triage, after_reproduction, triage
+from bot.triage import Triage, after_reproduction, triage
+from inference.fixers import Fixer
 
 LOGS = Path(__file__).parents[1] / "fixtures" / "logs"
 POLICY = RepositoryPolicy()
@@ -195,12 +196,16 @@ def test_a_linter_with_a_deterministic_fixer_names_its_command(name: str, comman
 )
 def test_the_words_of_a_script_that_a_shell_would_read_are_not_taken(script: str) -> None:
     ruff = next(t for t in TOOLS if t.name == "ruff")
-    assert fix_command(ruff, (script,)) == ("ruff", "check", "--fix", "--", ".")
+    fixer = fixer_of(ruff, (script,))
+    assert fixer is not None
+    assert (fixer.command, fixer.check) == (("ruff", "check", "--fix", "--", "."), ("ruff", "check", "--", "."))
 
 
 def test_a_path_can_be_no_option_of_the_fixer() -> None:
     black = next(t for t in TOOLS if t.name == "black")
-    assert fix_command(black, ("black --check src",)) == ("black", "--", "src")
+    fixer = fixer_of(black, ("black --check src",))
+    assert fixer is not None
+    assert fixer.command == ("black", "--", "src")
 
 
 def test_a_pre_commit_hook_is_told_by_its_id() -> None:
@@ -208,6 +213,22 @@ def test_a_pre_commit_hook_is_told_by_its_id() -> None:
                 "- files were modified by this hook", command="pre-commit run --all-files")  # fmt: skip
     found = of(job(text))
     assert (found.kind, found.fixer) == ("lint", Fixer("prettier", ("prettier", "--write", "--", ".")))
+    assert found.fixer is not None
+    assert not found.fixer.runs_here  # it needs node
+
+
+@pytest.mark.parametrize(
+    ("line", "version"),
+    [
+        ("Successfully installed pluggy-1.5.0 ruff-0.6.9", "0.6.9"), (" + ruff==0.6.9", "0.6.9"), ("pip install ruff==0.6.9", "0.6.9"),
+        ("Successfully installed ruff-lsp-0.0.62", ""), ("Requirement already satisfied: ruff", ""),
+    ],
+)  # fmt: skip
+def test_the_version_of_a_fixer_is_the_one_that_ci_installed(line: str, version: str) -> None:
+    text = step(line, command="pip install ruff", code=0) + "\n" + step("Would reformat: a.py", command="ruff format --check .")
+    fixer = of(job(text)).fixer
+    assert fixer is not None
+    assert (fixer.name, fixer.package, fixer.version) == ("ruff format", "ruff", version)
 
 
 # sources

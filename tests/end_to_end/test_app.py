@@ -1,12 +1,18 @@
-"""The App against an emulated GitHub: a real push, a signed webhook, a real repair, one comment."""
+"""The App against an emulated GitHub with nothing replaced: a real push, a signed webhook, a real repair in the sandbox, one comment.
+
+The cases that need no repair of their own (infrastructure, drafts, disabled repositories, what happens midway) are in
+``tests/bot/test_handlers.py``, on the same emulator.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from bot.demo.emulator import script
+from bot.demo.emulator.state import Comment, Pull, Repository
 from bot.demo.stage import Stage, stage
 from bot.markdown import visible
 
@@ -30,22 +36,156 @@ LOG = (
     "2026-11-24T10:00:00.3000000Z ========================= 1 failed, 1 passed in 0.02s ==========================\n"
     "2026-11-24T10:00:00.4000000Z ##[error]Process completed with exit code 1.\n"
 )
+SYNTAX_LOG = (
+    "============================= test session starts ==============================\n"
+    "collected 0 items / 1 error\n"
+    "==================================== ERRORS ====================================\n"
+    "_________________________ ERROR collecting test_shop.py _________________________\n"
+    "test_shop.py:1: in <module>\n"
+    "    from shop import cheapest, total\n"
+    'E     File "/home/runner/work/shop/shop/shop.py", line 5\n'
+    "E       def cheapest(prices)\n"
+    "E                           ^\n"
+    "E   SyntaxError: expected ':'\n"
+    "=========================== short test summary info ============================\n"
+    "ERROR test_shop.py\n"
+    "!!!!!!!!!!!!!!!!!!!! Interrupted: 1 error during collection !!!!!!!!!!!!!!!!!!!!\n"
+    "=============================== 1 error in 0.05s ===============================\n"
+    "##[error]Process completed with exit code 2.\n"
+)
+LINT_LOG = (
+    "##[group]Run pip install ruff==0.14.3\n"
+    "Successfully installed ruff-0.14.3\n"
+    "##[group]Run ruff format --check .\n"
+    "ruff format --check .\n"
+    "##[endgroup]\n"
+    "Would reformat: shop.py\n"
+    "Would reformat: test_shop.py\n"
+    "2 files would be reformatted\n"
+    "##[error]Process completed with exit code 1.\n"
+)
+# In every run another of these fails, so that no two runs agree.
+FLAKY = (
+    "import os\nimport pytest\n\nUNLUCKY = int.from_bytes(os.urandom(4), 'big') % 400\n\n\n"
+    "@pytest.mark.parametrize('n', range(400))\ndef test_luck(n):\n    assert n != UNLUCKY\n"
+)
+FLAKY_LOG = LOG.replace("test_shop.py", "test_luck.py").replace("test_cheapest", "test_luck[7]")
 
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with stage(tmp_path_factory.mktemp("stage"), repair_seconds=30.0) as running:
+    with stage(tmp_path_factory.mktemp("stage"), repair_seconds=30.0, repair_workers=2) as running:
         yield running
+        assert running.emulator.violations == []
 
 
-def test_a_failed_run_becomes_one_comment_with_a_verified_patch(app: Stage) -> None:
-    repository = script.add_repository(app.emulator, "octo/shop", {"shop.py": SHOP, "test_shop.py": TESTS}, writers=("octocat",))
-    pull = script.open_pull_request(app.emulator, repository, "cheap", {"shop.py": BROKEN})
-    script.fail_run(app.emulator, pull, [script.CiJob("test (3.11)", LOG), script.CiJob("test (3.12)", LOG)])
+@pytest.fixture(scope="module")
+def shop(app: Stage) -> Repository:
+    """One for all, so that its environment is built once."""
+    files = {"shop.py": SHOP, "test_shop.py": TESTS}
+    return script.add_repository(app.emulator, "octo/shop", files, writers=("octocat",))
+
+
+def fail(app: Stage, pull: Pull, log: str = LOG, jobs: int = 1) -> None:
+    script.fail_run(app.emulator, pull, [script.CiJob(f"test ({n})", log) for n in range(jobs)])
+
+
+def only_comment(app: Stage, pull: Pull) -> Comment:
     app.settle()
     [comment] = script.comments_of(app.emulator, pull)
+    return comment
+
+
+def check_of(app: Stage, pull: Pull) -> tuple[str | None, str, str]:
+    """Conclusion, title and summary of our one check run; nothing was written on the conversation."""
+    app.settle()
+    assert script.comments_of(app.emulator, pull) == []
+    [check] = script.check_runs_of(app.emulator, pull)
+    return check.conclusion, check.title or "", check.summary or ""
+
+
+def test_six_jobs_of_a_matrix_that_fail_become_one_comment_with_a_verified_patch(app: Stage, shop: Repository) -> None:
+    pull = script.open_pull_request(app.emulator, shop, "cheap", {"shop.py": BROKEN})
+    fail(app, pull, jobs=6)
+    comment = only_comment(app, pull)
     assert "**Fix ready**" in comment.body, visible(comment.body)
+    assert "6 jobs failed alike" in comment.body
     assert "+    return min(prices)" in comment.body
-    assert app.emulator.violations == []
     [check] = script.check_runs_of(app.emulator, pull)
     assert check.conclusion == "success"
+
+
+def test_two_pull_requests_at_once_each_get_their_own_patch(app: Stage, shop: Repository) -> None:
+    first = script.open_pull_request(app.emulator, shop, "one", {"shop.py": BROKEN})
+    second = script.open_pull_request(app.emulator, shop, "two", {"shop.py": SHOP.replace("sum(prices)", "sum(prices) + 1")})
+    fail(app, first)
+    fail(app, second, LOG.replace("test_cheapest", "test_total"))
+    assert "+    return min(prices)" in only_comment(app, first).body
+    other = only_comment(app, second).body
+    assert "**Fix ready**" in other
+    assert "min(prices)" not in other.partition("```diff")[2].partition("```")[0].replace("     return min(prices)", "")
+
+
+def test_a_fork_gets_a_patch_that_its_author_can_apply_and_no_button_that_commits(app: Stage, shop: Repository) -> None:
+    pull = script.open_pull_request(app.emulator, shop, "cheap", {"shop.py": BROKEN}, from_fork="stranger")
+    fail(app, pull)
+    comment = only_comment(app, pull)
+    assert "**Fix ready**" in comment.body, visible(comment.body)
+    assert "git apply" in comment.body
+    [check] = script.check_runs_of(app.emulator, pull)
+    assert [action["identifier"] for action in check.actions] == ["reject"]
+
+
+def test_a_formatter_that_refuses_the_code_is_answered_with_what_it_would_write(app: Stage, shop: Repository) -> None:
+    untidy = {"shop.py": SHOP.replace("sum(prices)", "sum( prices )"), "test_shop.py": TESTS.replace("[1, 2]", "[1,2]")}
+    pull = script.open_pull_request(app.emulator, shop, "untidy", untidy)
+    fail(app, pull, LINT_LOG)
+    comment = only_comment(app, pull)
+    line = "**Fix ready** · verified V3 · `ruff format --check -- .` now passes · 0 new failures in 2"
+    assert line in comment.body, visible(comment.body)
+    assert "+    return sum(prices)" in comment.body
+    assert "+    assert total([1, 2]) == 3" in comment.body
+    assert "by ruff 0.14.3, as in the log of CI; no model had a part in it" in comment.body
+    assert "without an AI model" in comment.body
+
+
+def test_a_flaky_test_is_called_flaky_and_nothing_is_patched(app: Stage, shop: Repository) -> None:
+    pull = script.open_pull_request(app.emulator, shop, "luck", {"test_luck.py": FLAKY})
+    fail(app, pull, FLAKY_LOG)
+    comment = only_comment(app, pull)
+    assert "**Flaky**" in comment.body, visible(comment.body)
+    assert "```diff" not in comment.body
+
+
+def test_a_failure_that_the_base_has_too_is_not_this_pull_requests(app: Stage, shop: Repository) -> None:
+    script.push(app.emulator, shop, "old", {"shop.py": BROKEN}, base="main")
+    pull = script.open_pull_request(app.emulator, shop, "notes", {"notes.txt": "new\n"}, base="old")
+    fail(app, pull)
+    comment = only_comment(app, pull)
+    assert "**Fails on the base too** · this pull request did not cause it" in comment.body, visible(comment.body)
+
+
+def test_a_file_that_cannot_be_parsed_is_named_with_its_line(app: Stage, shop: Repository) -> None:
+    pull = script.open_pull_request(app.emulator, shop, "typo", {"shop.py": SHOP.replace("cheapest(prices):", "cheapest(prices)")})
+    fail(app, pull, SYNTAX_LOG)
+    conclusion, title, summary = check_of(app, pull)
+    assert (conclusion, title) == ("neutral", "Explanation only")
+    assert "a file cannot be parsed at shop.py:5: SyntaxError: expected ':'" in summary, summary
+
+
+def test_infrastructure_is_told_in_the_check_run_alone_and_nothing_is_run(app: Stage, shop: Repository, tmp_path: Path) -> None:
+    pull = script.open_pull_request(app.emulator, shop, "unlucky", {"notes.txt": "1\n"})
+    fail(app, pull, "##[error]No space left on device\n")
+    conclusion, title, _ = check_of(app, pull)
+    assert (conclusion, title) == ("neutral", "Infrastructure failure")
+
+
+def test_what_needs_a_service_that_is_not_here_says_what_it_needs(app: Stage) -> None:
+    policy = '[environment]\nservices = ["postgres:16"]\n'
+    files = {"shop.py": SHOP, "test_shop.py": TESTS, ".github/ledex.toml": policy}
+    repository = script.add_repository(app.emulator, "octo/served", files, writers=("octocat",))
+    pull = script.open_pull_request(app.emulator, repository, "cheap", {"shop.py": BROKEN})
+    fail(app, pull)
+    conclusion, title, summary = check_of(app, pull)
+    assert (conclusion, title) == ("neutral", "Could not reproduce")
+    assert "needs postgres:16" in summary
