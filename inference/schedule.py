@@ -11,7 +11,7 @@ from inference.localization import Suspect
 from inference.templates import Partners, Space, combine
 from sandbox.candidates import Unit
 
-_BUCKET_WEIGHT = {1: 1.0, 2: 0.5, 3: 0.4, 4: 0.3, 5: 0.25, 6: 0.06}
+_BUCKET_WEIGHT = {1: 1.0, 2: 0.5, 3: 0.4, 4: 0.3, 5: 0.25, 6: 0.25}
 _EXCEPTION_WEIGHT = 0.9
 _SEEDS = 12
 _MODULE_WEIGHT, _IMPORT_ERROR_WEIGHT = 0.08, 0.6

@@ -106,7 +106,7 @@ def behave(server: Server, request: Record) -> None:
                 finally:
                     live.stop_alarm()
             swap.undo()
-            send({"number": number, "answers": [short_hash(a) for a in answers]})
+            send({"number": number, "answers": [("!" if a.startswith("!") else "") + short_hash(a) for a in answers]})
         server.workers.mark(0, 1)
 
     server.workers.mark(0)

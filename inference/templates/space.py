@@ -14,12 +14,12 @@ from inference.templates import (
     constants,
     donors,
     exceptions,
+    grammar,
     guards,
     names,
     operators,
     snippets,
     statements,
-    synthesis,
     wraps,
 )
 from inference.templates.facts import Facts
@@ -55,7 +55,7 @@ class Space:
             yield from ((cost, line, draft) for cost, line, _, draft in sorted(found, key=lambda item: (item[0], item[2])))
             return
         if bucket == 6:
-            yield from synthesis.synthesis(self.facts, self.distance)
+            yield from grammar.grammar(self.facts, self.distance)
             return
         for chunk in self._chunks(CHUNK[bucket]):
             ranked: list[tuple[float, int, int, Draft]] = []

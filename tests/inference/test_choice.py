@@ -78,9 +78,21 @@ def test_very_unlikely_patches_are_still_ordered() -> None:
 
 @pytest.mark.parametrize(("less", "more"), [
     ({"bucket": 1}, {"bucket": 2}), ({"bucket": 2}, {"bucket": 4}), ({"cost": 0.1}, {"cost": 0.2}),
-    ({"edits": (Edit(21, 22, "b"),)}, {"edits": (Edit(21, 22, "b if b else a"),)}),
+    ({"edits": (Edit(21, 22, "-a"),)}, {"edits": (Edit(21, 22, "a if a else a"),)}),
+    ({"edits": (Edit(25, 26, "2"),)}, {"edits": (Edit(21, 22, "2"),)}),  # the parameter is left unread
+    ({"template": "drop-index"}, {"template": "strengthen"}),
     ({"edits": (Edit(23, 24, "+"),)}, {"edits": (Edit(14, 26, "x"),)}),
 ])  # fmt: skip
 def test_what_is_less_likely_costs_more(less: dict[str, object], more: dict[str, object]) -> None:
     base = plausible("x", 0, None).candidate
     assert cost(replace(base, **less)) < cost(replace(base, **more))  # type: ignore[arg-type]
+
+
+def test_a_template_with_many_candidates_passes_by_luck_more_easily() -> None:
+    candidate = plausible("name", 0, None).candidate
+    assert cost(candidate, {"name": 40}) > cost(candidate, {"name": 2}) > cost(candidate)
+
+
+def test_a_model_s_candidate_is_not_weighed_like_a_template_s() -> None:
+    candidate = replace(plausible("model", 0, None).candidate, bucket=0, edits=(Edit(25, 26, "2"),))
+    assert cost(candidate, {"model": 40}) == pytest.approx(candidate.cost + 2.01)
