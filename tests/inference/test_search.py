@@ -73,12 +73,12 @@ def test_the_module_gets_fewer_turns_still_where_functions_are_judged_in_process
     assert by_function(schedule.draw(300))["<module>"] < 8
 
 
-def test_composed_expressions_come_when_the_typed_edits_are_used_up_and_do_not_count_as_missing_ones() -> None:
+def test_composed_expressions_get_a_share_beside_the_typed_edits_and_do_not_count_as_missing_ones() -> None:
     schedule = Schedule([Suspect(functions("one.py", "def one(xs, n):\n    return n\n")[0], 1.0, 1)])
     drawn = schedule.draw(4000)
     assert schedule.exhausted
     assert drawn[-1].bucket == 6
-    assert sum(c.bucket == 6 for c in drawn[:100]) < 10
+    assert sum(c.bucket == 6 for c in drawn[:100]) < 25
 
 
 def test_the_module_gets_more_turns_where_a_name_is_missing() -> None:
