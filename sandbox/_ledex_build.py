@@ -22,7 +22,9 @@ SKIPPED = {".git", ".hg", "__pycache__", "build", "dist", ".eggs", ".tox", ".nox
 def listing(tree: str) -> set[str]:
     found: set[str] = set()
     for folder, folders, files in os.walk(tree):
-        folders[:] = [name for name in folders if name not in SKIPPED]
+        # What a package manager put beside the code is whole as it stands: packages ship their dist and build folders.
+        installed = "node_modules" in os.path.relpath(folder, tree).split(os.sep)
+        folders[:] = [name for name in folders if installed or name not in SKIPPED]
         for name in files + [n for n in folders if os.path.islink(os.path.join(folder, n))]:
             found.add(os.path.relpath(os.path.join(folder, name), tree))
     return found

@@ -55,6 +55,7 @@ class Build:
     probe: tuple[str, ...] = ()
     uv: Path | None = field(default_factory=find_uv)
     way_out: str = _WAY_OUT
+    artifact_bytes: int = _ARTIFACT_BYTES
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _write_tools(build: Build, folder: Path) -> None:
              "environment": PROJECT_VARIABLES if step.name == PROJECT else {}}
             for step in build.steps
         ],
-        "tree": build.tree.inside if build.tree else "/tmp/home", "artifacts": ARTIFACTS, "artifact_bytes": _ARTIFACT_BYTES,
+        "tree": build.tree.inside if build.tree else "/tmp/home", "artifacts": ARTIFACTS, "artifact_bytes": build.artifact_bytes,
         "probe": build.probe,
     }  # fmt: skip
     (folder / "plan.json").write_text(json.dumps(plan), encoding="utf-8")

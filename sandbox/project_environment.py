@@ -31,6 +31,8 @@ from sandbox.workspace import Workspace
 
 FORMAT = 1
 """Part of every key: raise it when a build would come out differently."""
+_ARTIFACT_BYTES = 768 * 1024**2
+"""node_modules are copied into every run's tree."""
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _WAY_OUT = "mend it, or add setup commands to .github/ledex.toml"
 
@@ -77,7 +79,8 @@ def build_project_environment(
             build = Build(
                 workspace.tree(), replace(ours, mounts=(*ours.mounts, *toolchain.mounts)), configured_registries(toolchain.language),
                 _limits(settings, started + timeout - time.monotonic()), steps,
-                environment={**_variables(toolchain, _NOTHING), **environment}, uv=None, way_out=_WAY_OUT)  # fmt: skip
+                environment={**_variables(toolchain, _NOTHING), **environment}, uv=None, way_out=_WAY_OUT,
+                artifact_bytes=_ARTIFACT_BYTES)  # fmt: skip
             _build(cache, build, runner, settings, repository, trust, key, tell)
         lease.share()
         description = slot.read()  # between the two locks another process may have evicted it
@@ -127,7 +130,7 @@ def _environment(
     plan: TestPlan, toolchain: Toolchain, version: tuple[int, int], mounts: tuple[Mount, ...], artifacts: Path | None, key: str,
     environment: Mapping[str, str], started: float, *, cached: bool,
 ) -> Environment:  # fmt: skip
-    variables = {**_variables(toolchain, _NOTHING), **run_variables(plan), **environment}
+    variables = {**_variables(toolchain, _NOTHING), **run_variables(plan, version), **environment}
     return Environment(
         python=toolchain.executable, version=version, mounts=(*toolchain.mounts, *mounts), variables=MappingProxyType(variables),
         overlay=None, artifacts=artifacts, key=key, cached=cached, seconds=time.monotonic() - started)  # fmt: skip

@@ -110,8 +110,9 @@ def _failure(test_id: str, text: str, workspace: Workspace, folder: str) -> Fail
     said = text[: stack.start()].strip() if stack else text.strip()
     named = _NAMED.search(said) or re.search(r"(?m)^\s*(?P<name>(?:[A-Z]\w*)?(?:Error|Exception))(?: \[\w+\])?: ?(?P<message>.*)", said)
     name, message = (named["name"], named["message"]) if named else ("", said)
-    if not name and said.startswith("expect("):  # Jest's matchers throw without a name
+    if name in ("", "Error") and message.startswith("expect("):  # Jest's matchers throw without a name of their own
         name = "AssertionError"
+    message = message.removeprefix("● Test suite failed to run").strip()
     return Failure(test_id, name, message.strip()[:MOST_MESSAGE], own_frames(frames_of(text, workspace, folder)), text[:MOST_TEXT])
 
 

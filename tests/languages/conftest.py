@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox import EnvironmentFailed
 from sandbox.bubblewrap import BubblewrapRunner
 from sandbox.frameworks import TestPlan
 from sandbox.frameworks.languages import project_plans
@@ -28,14 +29,17 @@ from tests.sandbox.conftest import diff
 
 LIMITS = Limits(wall_seconds=120, tree_bytes=256 * MIB, temporary_bytes=1024 * MIB)
 INSTALL = "run `make test-languages`, which installs it"
-LONG = frozenset({"maven", "gradle"})
-"""A virtual machine for every run makes these take more than a minute: `make test-languages` runs them."""
+LONG = {
+    "maven": "a virtual machine for each run takes more than a minute", "gradle": "a virtual machine for each run takes minutes",
+    "vitest": "it comes from the npm registry", "jest": "it comes from the npm registry",
+}  # fmt: skip
+"""What `make test-languages` runs and `make test` does not, with the reason."""
 
 
 def needs(sample: Sample) -> None:
     """Skip where this machine lacks what the sample's tests run on, or where they would take too long."""
     if sample.framework in LONG and not os.environ.get("LEDEX_TEST_LANGUAGES"):
-        pytest.skip(f"{sample.framework} takes more than a minute: run `make test-languages`")
+        pytest.skip(f"{sample.framework}: {LONG[sample.framework]}; run `make test-languages`")
     path = f"{os.environ.get('PATH', '')}:{Path.home()}/.cargo/bin"
     missing = [p for p in sample.programs if shutil.which(p, path=path) is None] + [p for p in sample.paths if not Path(p).exists()]
     if missing:
@@ -83,7 +87,12 @@ def open_project(sample: Sample, folder: Path, runner: Runner, settings: Sandbox
     repository = GitRepository(folder / "shop").files(dict(sample.files)).commit()
     head = snapshot(repository.folder, folder / "head")
     plan = plan or next(p for p in project_plans(head) if p.framework == sample.framework)
-    environment = build_project_environment(head, plan, runner, settings=settings, repository=str(folder))
+    try:
+        environment = build_project_environment(head, plan, runner, settings=settings, repository=str(folder))
+    except EnvironmentFailed as error:
+        if "node_modules" not in str(error):
+            raise
+        pytest.skip(f"{sample.framework}: the npm registry cannot be reached from here ({error})")
     return Project(sample, repository, folder, head, Bench(runner, environment, replace(plan), LIMITS))
 
 

@@ -1,4 +1,5 @@
-"""Records the logs below ``tests/fixtures/logs`` whose names begin with a language's tool: ``python -m tests.languages.record [NAME...]``.
+"""Records the logs below ``tests/fixtures/logs`` whose names begin with a language's tool: ``python -m tests.languages.record [NAME...]``;
+and, with ``reports [FRAMEWORK...]``, what the tools report inside the sandbox, below ``tests/fixtures/reports``.
 
 The tools really run, over small shops with planted mistakes that stand below, in a folder named as GitHub's runners name theirs; the frame
 around their output (time stamps, step marks) follows GitHub's log format. JavaScript's packages come from the npm registry.
@@ -7,16 +8,23 @@ around their output (time stamps, step marks) follows GitHub's log format. JavaS
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.languages.samples import GO, GRADLE_BUILD, MAVEN, NODE, RUST
+from sandbox.bubblewrap import BubblewrapRunner
+from sandbox.settings import SandboxSettings
+from sandbox.testing import run_tests
+from tests.languages.conftest import open_project
+from tests.languages.samples import GO, GRADLE_BUILD, MAVEN, NODE, RUST, SAMPLES, Sample
 
 ROOT = Path("/home/runner/work/shop/shop")
+REPORTS = Path(__file__).parents[1] / "fixtures" / "reports"
 LOGS = Path(__file__).parents[1] / "fixtures" / "logs"
 
 
@@ -344,7 +352,26 @@ def record(name: str, recording: Recording) -> None:
     print(f"{name}: {len(lines)} lines, exit {done.returncode}")
 
 
+def record_report(sample: Sample) -> None:
+    """What a sample's run left at the places that its adapter collects, below ``tests/fixtures/reports``."""
+    folder = Path(tempfile.mkdtemp(prefix="ledex-record-"))
+    project = open_project(sample, folder / "work", BubblewrapRunner(), SandboxSettings(cache_folder=folder / "cache"))
+    run = run_tests(project.bench, project.head)
+    target = REPORTS / sample.framework
+    shutil.rmtree(target, ignore_errors=True)
+    for name, content in run.execution.collected.items():
+        content = re.sub(rb"<properties>.*?</properties>", b"<properties/>", content, flags=re.S)  # of the machine, not of the tests
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_bytes(content)
+    print(f"{sample.framework}: {', '.join(run.execution.collected)}")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["reports"]:
+        for framework in sys.argv[2:] or SAMPLES:
+            record_report(SAMPLES[framework])
+        sys.exit(0)
     for wanted in sys.argv[1:] or RECORDINGS:
         record(wanted, RECORDINGS[wanted])
     shutil.rmtree(ROOT.parents[1], ignore_errors=True)

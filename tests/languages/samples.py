@@ -339,4 +339,62 @@ GRADLE = Sample(
     passing=3, paths=("/usr/share/java/junit4.jar", "/usr/share/java/hamcrest-core.jar"),
 )  # fmt: skip
 
-SAMPLES = {sample.framework: sample for sample in (NODE, GO, RUST, MAVEN, GRADLE)}
+SPEC_TS = """\
+import { describe, expect, it } from "vitest";
+import { cheapest, total } from "../src/cart";
+
+describe("total", () => {
+  it("adds every line", () => {
+    expect(total([{ price: 250, count: 2 }, { price: 125, count: 1 }])).toBe(625);
+  });
+  it("is 0 for an empty cart", () => {
+    expect(total([])).toBe(0);
+  });
+});
+
+it("finds the cheapest", () => {
+  expect(cheapest([{ price: 3 }, { price: 1 }])).toEqual({ price: 1 });
+});
+"""
+CART_TS = CART_JS.replace("total(lines)", "total(lines: { price: number; count: number }[])").replace(
+    "cheapest(lines)", "cheapest(lines: { price: number }[])").replace("./money.js", "./money")  # fmt: skip
+VITEST = Sample(
+    "vitest", ("node", "npm"),
+    {
+        "package.json": '{"name": "shop", "private": true, "type": "module", "scripts": {"test": "vitest run"}, '
+                        '"devDependencies": {"vitest": "3.2.4"}}\n',
+        "src/cart.ts": CART_TS, "src/money.ts": "export const rounded = (cents: number): number => Math.round(cents);\n",
+        "test/cart.test.ts": SPEC_TS, ".gitignore": "node_modules\n",
+    },
+    "src/cart.ts", NODE.bug, NODE.fix, ("test/cart.test.ts::total > adds every line",), ("test/cart.test.ts", 6),
+    "expected 125 to be 625",
+    {
+        "breaks another": ("src/cart.ts", "let sum = 0;", "let sum = 500;", "regressions"),
+        "edits the test": ("test/cart.test.ts", "625", "125", "allowed"),
+        "special case": ("src/cart.ts", "return rounded(sum);", "return rounded(sum === 125 ? 625 : sum);", "overfit"),
+        "does not load": ("src/cart.ts", "let i = 1;", "let i = ;", "target"),
+    },
+    passing=2,
+)  # fmt: skip
+COMMON_JS = CART_JS.replace('import { rounded } from "./money.js";', 'const { rounded } = require("./money.js");').replace("export ", "")
+JEST = Sample(
+    "jest", ("node", "npm"),
+    {
+        "package.json": '{"name": "shop", "private": true, "scripts": {"test": "jest"}, "devDependencies": {"jest": "29.7.0"}}\n',
+        "src/cart.js": f"{COMMON_JS}\nmodule.exports = {{ total, cheapest }};\n",
+        "src/money.js": "exports.rounded = (cents) => Math.round(cents);\n",
+        "test/cart.test.js": SPEC_TS.replace('import { describe, expect, it } from "vitest";\n', "").replace(
+            'import { cheapest, total } from "../src/cart";', 'const { cheapest, total } = require("../src/cart");'),
+        ".gitignore": "node_modules\n",
+    },
+    "src/cart.js", NODE.bug, NODE.fix, ("test/cart.test.js::total > adds every line",), ("test/cart.test.js", 5), "Received: 125",
+    {
+        "breaks another": ("src/cart.js", "let sum = 0;", "let sum = 500;", "regressions"),
+        "edits the test": ("test/cart.test.js", "625", "125", "allowed"),
+        "special case": ("src/cart.js", "return rounded(sum);", "return rounded(sum === 125 ? 625 : sum);", "overfit"),
+        "does not load": ("src/cart.js", "let i = 1;", "let i = ;", "target"),
+    },
+    passing=2,
+)  # fmt: skip
+
+SAMPLES = {sample.framework: sample for sample in (NODE, VITEST, JEST, GO, RUST, MAVEN, GRADLE)}
