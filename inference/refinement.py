@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from inference import InferenceError
 from inference.completion import Malformed, Parsed, apply_edits, completion_regex, parse_completion
 from inference.context import Context, build_context
 from inference.model import Answer, Completion, ModelError, Options, Sampler, Usage
@@ -103,7 +104,12 @@ class ModelProposer:
 
     def propose(self, problem: Problem, search: Search, report: Report) -> Iterator[Proposal]:
         deadline = time.monotonic() + problem.seconds
-        effort, spent, adapter = self.effort, _Spent(), self.adapter()
+        effort, spent = self.effort, _Spent()
+        try:
+            adapter = self.adapter()
+        except InferenceError as error:  # a registry that cannot be read: no other weights stand in, and the templates' patches stay
+            search.notes.append(str(error))
+            return
         effort = replace(effort, completion_tokens=min(effort.completion_tokens, max(self.sampler.context_tokens // 4, 16)))
         seen: set[bytes] = set()
         frontier: list[tuple[Turn, ...]] = [()]

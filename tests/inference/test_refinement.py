@@ -113,7 +113,11 @@ class Told:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    folder = tmp_path_factory.mktemp("refinement")
+    return make_project(tmp_path_factory.mktemp("refinement"))
+
+
+def make_project(folder: Path) -> Project:
+    """A shop whose total is wrong, its environment, and its failure reproduced."""
     repository = GitRepository(folder / "checkout")
     repository.folder.mkdir()
     repository.files({

@@ -11,14 +11,21 @@ from pathlib import Path
 import pytest
 
 from inference.adapters import Registry
+from inference.attempt import Attempt
 from inference.model import Answer, ModelRefused, Options
-from inference.model.lora import list_adapters, synchronize
+from inference.model.doctor import examine
+from inference.model.lora import list_adapters, load_adapter, synchronize, unload_adapter
 from inference.model.openai import OpenAISampler
 from inference.model.transformers import TransformersSampler
+from inference.proposer import Proposal, Search
+from inference.refinement import Effort, ModelProposer
 from inference.settings import load_settings
 from inference.trajectory import Message
+from tests.inference.model.scripted import ScriptedServer
+from tests.inference.model.swap import recorded_versions, rounds_over_a_swap
+from tests.inference.test_refinement import QUICK, RIGHT, WRONG, Project, make_project
 from tests.vllm.serving import served
-from tests.vllm.tiny_model import CONTEXT_TOKENS, make_tiny_adapter, make_tiny_model
+from tests.vllm.tiny_model import CONTEXT_TOKENS, make_tiny_adapter, make_tiny_model, teach
 
 pytestmark = pytest.mark.vllm
 
@@ -62,6 +69,31 @@ def sampler(url: str, registry: Registry) -> Iterator[OpenAISampler]:
 @pytest.fixture(scope="module")
 def local(checkpoint: Path, registry: Registry) -> TransformersSampler:
     return TransformersSampler(checkpoint, registry, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return make_project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def taught(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A vLLM of a model that was taught, in seconds, a wrong first answer to the project's failure, and the right one to the feedback."""
+    with ScriptedServer([WRONG, RIGHT]) as server:
+        repair(project, server.url, Effort(samples=1, rounds=1))
+        asked = [tuple(Message(one["role"], one["content"]) for one in chat.messages) for chat in server.chats]
+    checkpoint = make_tiny_model(tmp_path_factory.mktemp("taught"))
+    assert teach(checkpoint, list(zip(asked, [WRONG, RIGHT], strict=True))) < 0.05
+    with served(checkpoint, tmp_path_factory.mktemp("log") / "vllm.log") as address:
+        yield address
+
+
+def repair(project: Project, url: str, effort: Effort) -> tuple[Proposal | None, Search]:
+    with OpenAISampler(load_settings(endpoints=url)) as sampler:
+        search, began = Search(), time.monotonic()
+        attempt = Attempt(project.head, project.bench, (ModelProposer(sampler, effort),), QUICK, project.folder, lambda _: None, 1, search,
+                          began, began + 120)  # fmt: skip
+        return attempt.one(project.reproduction, began + 120)[0], search
 
 
 def token_ids(answer: Answer) -> list[tuple[int, ...] | None]:
@@ -177,3 +209,84 @@ def test_a_swap_during_200_requests_fails_none_and_each_is_answered_by_one_versi
         assert f"{answer.adapter}@{answer.adapter_hash}" == name
         assert token_ids(answer) == alone[str(name)]
     assert {name for name, _ in answered} == {first, second}
+
+
+def test_200_requests_of_20_repairs_over_a_swap_are_each_recorded_with_the_one_version_that_answered(
+    url: str, sampler: OpenAISampler, registry: Registry, project: Project
+) -> None:
+    first, second = (card.served_name for card in registry.cards())
+    client = sampler._pool.endpoints[0].client
+    if registry.states().active != first:
+        registry.start_canary(first)
+        registry.promote()
+    synchronize(client, {first: registry.verified_folder(first)})
+
+    def swap() -> None:
+        registry.start_canary(second)
+        registry.promote()
+        assert sampler.synchronize() == {}
+        synchronize(client, {second: registry.verified_folder(second)})
+
+    recorded = rounds_over_a_swap(project, sampler, registry, swap, failures=20, rounds=10, at_once=8)
+    assert (sampler.totals.requests, sampler.totals.failures) == (200, 0)
+    versions = [recorded_versions(rounds) for rounds in recorded]
+    assert {len(one) for one in versions} == {1}
+    assert set.union(*versions) == {first, second}
+    print(f"200 requests over a swap: {sampler.totals.usage.prompt_tokens} prompt tokens, {sampler.totals.cached_share:.0%} cached")
+
+
+def test_the_canary_answers_for_its_share_and_a_rollback_brings_the_old_version_back(
+    sampler: OpenAISampler, registry: Registry, checkpoint: Path, tmp_path: Path
+) -> None:
+    active = registry.states().active
+    third = registry.publish(make_tiny_adapter(checkpoint, tmp_path, 3), "repair", "tiny").served_name
+    registry.start_canary(third)
+    assert sampler.synchronize() == {}
+    client = sampler._pool.endpoints[0].client
+    assert {active, third} <= list_adapters(client, soon())
+    by = {number: sampler.sample(MESSAGES, GREEDY, soon(), registry.choose(number, 0.25)) for number in range(40)}
+    canaries = [number for number, answer in by.items() if answer.adapter_hash == third.partition("@")[2]]
+    assert canaries == [number for number in by if registry.choose(number, 0.25) == third]
+    assert 4 <= len(canaries) <= 18
+    registry.promote()
+    assert registry.choose(0, 0.25) == third
+    registry.rollback()
+    assert sampler.synchronize() == {}
+    assert registry.choose(0, 0.25) == active
+    assert third not in list_adapters(client, soon())
+
+
+def test_a_name_of_somebody_elses_is_replaced_in_place_and_unloaded(sampler: OpenAISampler, registry: Registry) -> None:
+    one, two = (registry.verified_folder(card.served_name) for card in registry.cards()[:2])
+    client = sampler._pool.endpoints[0].client
+    load_adapter(client, "mine", one, soon())
+    before = token_ids(sampler.sample(MESSAGES, GREEDY, soon(), "mine"))
+    load_adapter(client, "mine", two, soon(), in_place=True)
+    after = token_ids(sampler.sample(MESSAGES, GREEDY, soon(), "mine"))
+    assert before == token_ids(sampler.sample(MESSAGES, GREEDY, soon(), registry.cards()[0].served_name))
+    assert after == token_ids(sampler.sample(MESSAGES, GREEDY, soon(), registry.cards()[1].served_name))
+    unload_adapter(client, "mine", soon())
+    with pytest.raises(ModelRefused, match=r"not in the registry"):
+        sampler.sample(MESSAGES, GREEDY, soon(), "mine")
+
+
+def test_the_doctor_finds_a_real_vllm_well(url: str, registry: Registry) -> None:
+    found = examine(load_settings(endpoints=url, adapters=registry.folder))
+    assert [f"{one.name}: {one.detail}" for one in found if not one.ok] == []
+    assert len(found) == 6
+
+
+def test_the_loop_repairs_in_round_2_from_the_feedback_with_a_model_that_learnt_it(project: Project, taught: str) -> None:
+    accepted, search = repair(project, taught, Effort(samples=1, rounds=1, temperature=0.0))
+    assert [one.completion for one in search.rounds] == [WRONG, RIGHT]
+    assert accepted is not None
+    assert accepted.verdict is not None
+    assert accepted.verdict.level >= 3
+    assert search.tokens["cached"] > 0.3 * search.tokens["prompt"]  # most of the second prompt; of the first there is nothing yet
+    assert all(one.token_ids and one.logprobs and one.prompt_token_ids for one in search.rounds)
+
+
+def test_the_loop_repairs_with_structured_output_too(project: Project, taught: str) -> None:
+    accepted, search = repair(project, taught, Effort(samples=2, rounds=2, structured=True))
+    assert accepted is not None
+    assert {one.extra.get("refused") for one in search.rounds} == {None}
