@@ -9,7 +9,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from bot.settings import BotSettings
 from bot.tasks import Extras, Sender, Timer, make_celery, run_job
 
 log = logging.getLogger(__name__)
+_IDLE_SECONDS = 2.0
 SWITCH_SECONDS = 0.0005
 """How soon a busy thread makes room: with Python's 0.005 an acknowledgement waits for several workers' turns, each ten times as long."""
 _Part = TypeVar("_Part", Sender, Timer)
@@ -156,8 +158,22 @@ def _workers(context: Context, sender: Sender, queues: Sequence[str], pulse: Pul
         stoppers = [threading.Thread(target=worker.stop, daemon=True) for worker in workers.values()]
         for stopper in stoppers:
             stopper.start()
-        for stopper in stoppers:
-            stopper.join(context.settings.drain_seconds)
+        _drained(stoppers, state.active_requests, context.settings.drain_seconds)
+
+
+def _drained(stoppers: Sequence[threading.Thread], active: Collection[object], seconds: float) -> None:
+    """Wait until every worker has stopped, at most ``seconds``, and not much longer than its jobs last.
+
+    Closing a connection to Redis reads the answer to a question that the consumer's own thread may have read already, and then waits for
+    the time-out of the socket; with no job at work nothing is lost by leaving it. What was taken and not begun stands in the table.
+    """
+    started = time.monotonic()
+    idle_since: float | None = None
+    while any(stopper.is_alive() for stopper in stoppers) and (now := time.monotonic()) < started + seconds:
+        idle_since = None if active else idle_since or now
+        if idle_since is not None and now > idle_since + _IDLE_SECONDS:
+            return
+        time.sleep(0.02)
 
 
 def _run_worker(name: str, worker: Any) -> None:
