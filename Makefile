@@ -14,6 +14,8 @@
 START := $(shell date +%s)
 SETUP := deploy/setup
 VENV ?= .venv
+# Two test files at a time, each whole in one process. Repairs have budgets in seconds, so what fails beside another is run again alone.
+TEST_JOBS ?= -n 2 --dist loadfile
 BENCH_ARGS ?= all --seed 20261124
 CASES ?= 20000
 BIN := $(VENV)/bin
@@ -37,7 +39,11 @@ demo: ready-base
 	@$(BIN)/ledex demo $(DEMO_ARGS)
 
 test: ready-test
-	@status=0; $(BIN)/python -m pytest $(TEST_ARGS) || status=$$?; \
+	@status=0; $(BIN)/python -m pytest $(TEST_JOBS) $(TEST_ARGS) || status=$$?; \
+	if [ $$status = 1 ] && [ -n "$(TEST_JOBS)" ]; then \
+		echo "make test: what failed beside other tests is run once more, alone"; status=0; \
+		$(BIN)/python -m pytest --last-failed $(TEST_ARGS) || status=$$?; \
+	fi; \
 	echo "make test: $$(( $$(date +%s) - $(START) )) s in all, set-up included"; exit $$status
 
 lint: ready-test
