@@ -15,7 +15,7 @@ import httpx
 from inference.adapters import is_served_name
 from inference.model import ModelRefused
 from inference.model.endpoints import read_facts
-from inference.model.http import exchange
+from inference.model.http import EndpointFault, exchange
 
 _SECONDS = 60.0
 
@@ -32,7 +32,13 @@ def load_adapter(client: httpx.Client, served_name: str, path: Path, deadline: f
     body: dict[str, object] = {"lora_name": served_name, "lora_path": str(path)}
     if in_place:
         body["load_inplace"] = True
-    reply = exchange(client, "POST", "/v1/load_lora_adapter", body, deadline, json_expected=False)
+    try:
+        reply = exchange(client, "POST", "/v1/load_lora_adapter", body, deadline, json_expected=False)
+    except EndpointFault as fault:
+        if fault.kind != "broken":
+            raise
+        # vLLM answers 500 for weights that it will never take, such as those of a rank above --max-lora-rank.
+        raise ModelRefused(f"{client.base_url} cannot load the adapter {served_name}: {fault}") from None
     if reply.accepted or (not in_place and reply.status == 400 and served_name in list_adapters(client, deadline)):
         return
     if reply.status == 404 and reply.refusal == "Not Found":

@@ -36,6 +36,8 @@ def exchanges(adapter: Path) -> list[tuple[str, str, str, Any]]:
         ("load", "POST", load, {"lora_name": "one", "lora_path": str(adapter)}),
         ("load again", "POST", load, {"lora_name": "one", "lora_path": str(adapter)}),
         ("load in place", "POST", load, {"lora_name": "one", "lora_path": str(adapter), "load_inplace": True}),
+        ("load with too large a rank", "POST", load, {"lora_name": "wide", "lora_path": str(adapter.parent / "wide")}),
+        ("load without a path", "POST", load, {"lora_name": "two", "lora_path": ""}),
         ("load from nowhere", "POST", load, {"lora_name": "two", "lora_path": str(adapter / "absent")}),
         ("models with an adapter", "GET", "/v1/models", None),
         ("chat by an adapter", "POST", chat, CHAT | {"model": "one", "n": 1}),
@@ -49,6 +51,7 @@ def exchanges(adapter: Path) -> list[tuple[str, str, str, Any]]:
 def record(folder: Path) -> dict[str, Any]:
     checkpoint = make_tiny_model(folder / "tiny")
     adapter = make_tiny_adapter(checkpoint, folder / "one", 1)
+    make_tiny_adapter(checkpoint, folder / "wide", 1, rank=64)
     recorded = {}
     with served(checkpoint, folder / "log") as url, httpx.Client(base_url=url, timeout=120, trust_env=False) as client:
         for name, method, path, body in exchanges(adapter):

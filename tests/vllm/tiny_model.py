@@ -41,7 +41,7 @@ def make_tiny_model(folder: Path, *, vocabulary: int = 2048, hidden: int = 64, l
     return folder
 
 
-def make_tiny_adapter(base: Path, folder: Path, seed: int) -> Path:
+def make_tiny_adapter(base: Path, folder: Path, seed: int, rank: int = 8) -> Path:
     """Write a random LoRA adapter for the checkpoint ``base``, as PEFT writes it; strong enough to change every greedy token."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -49,7 +49,7 @@ def make_tiny_adapter(base: Path, folder: Path, seed: int) -> Path:
 
     torch.manual_seed(seed)
     targets = ["q_proj", "k_proj", "v_proj", "o_proj"]
-    configuration = LoraConfig(r=8, lora_alpha=16, target_modules=targets, init_lora_weights=False, task_type="CAUSAL_LM")
+    configuration = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, init_lora_weights=False, task_type="CAUSAL_LM")
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), configuration)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -30,6 +30,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 BLOCK = 16
+MOST_RANK = 32
 CREATED = 1_795_501_191
 
 
@@ -203,7 +204,13 @@ class ScriptedServer:
 
     def _load(self, body: Any) -> Entry:
         name, path = body["lora_name"], body["lora_path"]
-        if not (Path(path) / "adapter_config.json").is_file():
+        if not name or not path:
+            return _error(400, "Both 'lora_name' and 'lora_path' must be provided.", "InvalidUserInput")
+        configuration = Path(path) / "adapter_config.json"
+        if configuration.is_file() and (rank := json.loads(configuration.read_bytes()).get("r", 0)) > MOST_RANK:
+            told = f"Call to add_lora method failed: Worker failed with error 'LoRA rank {rank} is greater than max_lora_rank {MOST_RANK}.'"
+            return _error(500, told, "InternalServerError")
+        if not configuration.is_file():
             return _error(404, f"Loading lora {name} failed: No adapter found for <path>", "NotFoundError")
         with self._lock:
             if name in self.adapters and not body.get("load_inplace"):

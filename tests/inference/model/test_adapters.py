@@ -277,6 +277,15 @@ def test_a_folder_that_the_server_cannot_see_is_refused_in_its_words(tmp_path: P
         load_adapter(client, A, tmp_path / "absent", soon())
 
 
+def test_a_rank_above_the_servers_is_refused_at_once_in_its_words(tmp_path: Path) -> None:
+    """A real vLLM answers 500 there, which means a passing fault anywhere else."""
+    with (
+        ScriptedServer([]) as server, httpx.Client(base_url=server.url, trust_env=False) as client,
+        pytest.raises(ModelRefused, match="LoRA rank 64 is greater than max_lora_rank 32"),
+    ):  # fmt: skip
+        load_adapter(client, A, weights(tmp_path / "wide", rank=64), soon())
+
+
 def test_a_server_without_adapters_is_refused_with_the_way_out(tmp_path: Path) -> None:
     with (
         ScriptedServer([], vllm=False) as server, httpx.Client(base_url=server.url, trust_env=False) as client,
