@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from bot import server_cli, terminal
+from bot import adapters_cli, server_cli, terminal
 from bot.saying import fail, warn
 from inference import InferenceError
 from inference.policy import Policy, load_policy
@@ -30,6 +30,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True,
                   pretty_exceptions_enable=False)  # fmt: skip
 app.add_typer(server_cli.commands)
 app.add_typer(server_cli.registration, name="app")
+app.add_typer(adapters_cli.commands, name="adapters")
 
 
 class EngineName(StrEnum):
