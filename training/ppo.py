@@ -16,19 +16,26 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from training.advantage import AdvantageOptions, estimate_advantages, place_rewards
+from training.checkpoint import load_checkpoint, save_checkpoint
 from training.dataset import Rollout
+from training.experiment import ExperimentLog, draw_curves
 from training.hardware import flops_utilisation, peak_memory
 from training.loss import LossInputs, LossOptions, ppo_loss
 from training.policy import Batch, Outputs, Policy, collate
 
 Batches = Callable[[int], Sequence[Rollout]]
 """The rollouts of a step (from 0). The same for the same step and policy, so that a resumed run is the run that was cut."""
+
+
+CURVES = ("reward_refinement", "reward_explanation", "right", "loss", "policy_loss", "value_loss", "kl", "clipped", "entropy",
+          "gradient_norm", "learning_rate", "tokens_per_second")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -202,6 +209,30 @@ class Ppo:
             "kl": float(found.kl.sum()) / count, "value": float(values.sum()) / count, "return": float(found.values.sum()) / count,
             "advantage": float(found.advantages.sum()) / count,
         })  # fmt: skip
+
+
+def train(policy: Policy, batches: Batches, options: PpoOptions, folder: Path, every: int = 10) -> Ppo:
+    """Run PPO to its last step, or go on where ``folder`` says that a run of the same options was cut.
+
+    ``every``: steps between checkpoints; the last step is always kept. ``folder`` receives checkpoints, metrics, curves and, at the end,
+    the adapter or model under ``policy``. Raises DataError for checkpoints of another run.
+    """
+    ppo = Ppo(policy, options)
+    kept = folder / "checkpoints"
+    start = load_checkpoint(kept, policy.trained(), ppo.optimizer, ppo.schedule)
+    log = ExperimentLog(folder, start)
+    try:
+        for number in range(start, options.steps):
+            rollouts = batches(number)
+            if rollouts:
+                log.write(number, ppo.step(rollouts, number))
+            if (number + 1) % every == 0 or number + 1 == options.steps:
+                save_checkpoint(kept, number + 1, policy.trained(), ppo.optimizer, ppo.schedule)
+    finally:
+        log.close()
+    draw_curves(folder, CURVES)
+    policy.save(folder / "policy")
+    return ppo
 
 
 def pieces(rollouts: Sequence[Rollout], chosen: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
