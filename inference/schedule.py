@@ -14,6 +14,8 @@ from sandbox.candidates import Unit
 _BUCKET_WEIGHT = {1: 1.0, 2: 0.5, 3: 0.4, 4: 0.3, 5: 0.25, 6: 0.25}
 _EXCEPTION_WEIGHT = 0.9
 _SEEDS = 12
+_COMPOSED = 6
+"""The suspects for which expressions are composed: to begin with a long function takes a second."""
 _MODULE_WEIGHT, _IMPORT_ERROR_WEIGHT = 0.08, 0.6
 """A module-level candidate costs an import, some fifty times a swap, so it gets that much less of the turns (errors of names excepted)."""
 
@@ -71,7 +73,7 @@ class Schedule:
                     weight = _EXCEPTION_WEIGHT
                 self._add(function, self._bucket(function, bucket), weight)
             self._add(function, self._pairs(function), 0.05)
-            if function.qualname != "<module>":
+            if function.qualname != "<module>" and place < _COMPOSED:
                 self._add(function, self._bucket(function, 6), _BUCKET_WEIGHT[6], endless=True)
 
     @property

@@ -23,8 +23,9 @@ from inference.templates.operators import Draft
 from inference.templates.syntax import AND, ATOM, COMPARE, FACTOR, NOT, OR, STRENGTH, TEST, fit, precedence
 from inference.templates.unit import Site
 
-DEPTH, LONGEST, MOST = 3, 90, 4000
-"""Operators and calls inside each other, characters of an expression, expressions at one place."""
+DEPTH, LONGEST, MOST, SITES = 3, 90, 2500, 12
+"""Operators and calls inside each other, characters of an expression, expressions at one place, places that are ordered together (most
+suspicious first)."""
 _FRESH, _AROUND = 1.2, 0.3
 """Costs of making an expression afresh and of keeping the old one as a part."""
 _SAVED, _MOST_SAVED = 0.5, 2.5
@@ -106,17 +107,21 @@ def grammar(facts: Facts, distance: Callable[[int], float]) -> Iterator[tuple[fl
     idioms, local = shipped(), locals_of(node)
     where = {id(expression): context for context, expression, _ in contexts(node)}
     fresh: dict[tuple[str, ...], Enumeration] = {}
-    streams = []
-    for order, site in enumerate(facts.unit.sites):
-        context = where.get(id(site.node))
-        if context is None or site.quoted is not None or isinstance(site.node, ast.Lambda | ast.Starred):
-            continue
-        if site.bound not in fresh:
-            fresh[site.bound] = Enumeration(facts, idioms, site.bound, site.start)
-        line = facts.unit.source.line_of(site.start)
-        streams.append(_at(facts, site, context, fresh[site.bound], local | set(site.bound), distance(line), line, order))
-    for rank, _, line, draft in heapq.merge(*streams, key=lambda item: item[:2]):
-        yield rank, line, draft
+    line_of = facts.unit.source.line_of
+    sites = [
+        (distance(line_of(site.start)), order, site) for order, site in enumerate(facts.unit.sites)
+        if id(site.node) in where and site.quoted is None and not isinstance(site.node, ast.Lambda | ast.Starred)]  # fmt: skip
+    if len(sites) > SITES:
+        sites.sort(key=lambda item: item[:2])
+    for at in range(0, len(sites), SITES):
+        streams = []
+        for far, order, site in sites[at : at + SITES]:
+            if site.bound not in fresh:
+                fresh[site.bound] = Enumeration(facts, idioms, site.bound, site.start)
+            names = local | set(site.bound)
+            streams.append(_at(facts, site, where[id(site.node)], fresh[site.bound], names, far, line_of(site.start), order))
+        for rank, _, line, draft in heapq.merge(*streams, key=lambda item: item[:2]):
+            yield rank, line, draft
 
 
 def _at(
@@ -230,10 +235,10 @@ class Enumeration:
             number = next(self._numbers)
             heapq.heappush(made.heap, (base + sum(t.cost for t in parts), number, Term(0.0, text, production.strength), 0.0, 0, ()))
 
-    def _combinations(self, keys: tuple[Key, ...], most: int = 400) -> list[tuple[Term, ...]]:
+    def _combinations(self, keys: tuple[Key, ...], most: int = 150) -> list[tuple[Term, ...]]:
         found: list[tuple[Term, ...]] = [()]
         for key in keys:
-            terms = [term for term, _ in zip(self.best(key), range(most if len(keys) == 1 else 40), strict=False)]
+            terms = [term for term, _ in zip(self.best(key), range(most if len(keys) == 1 else 20), strict=False)]
             found = sorted(((*one, term) for one in found for term in terms), key=lambda parts: sum(t.cost for t in parts))[:most]
         return found
 
