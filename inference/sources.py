@@ -12,7 +12,7 @@ from functools import cached_property
 
 from inference.blocks import Block, definitions, function_at, split_lines
 from inference.templates import functions
-from sandbox import WorkspaceError
+from sandbox import WorkspaceError, syntax
 from sandbox.report import Failure
 from sandbox.source_text import readable
 from sandbox.workspace import Workspace
@@ -168,7 +168,11 @@ class Sources:
 
 
 def definitions_of(path: str, text: str, lines: Sequence[str]) -> tuple[Block, ...]:
-    """What the file ``path`` with these ``lines`` defines; of Python, functions end where its own parser says."""
+    """What the file ``path`` with these ``lines`` defines: by its grammar where one reads it without a mistake, else by indentation; of
+    Python, functions end where its own parser says."""
+    content = "\n".join(lines).encode("utf-8", "replace")  # the grammars end lines at \n alone
+    if syntax.knows(path) and not syntax.broken(path, content) and (by_grammar := syntax.definitions(path, content)):
+        return tuple(Block(d.first, d.last, d.name, d.kind) for d in by_grammar)
     found = definitions(lines)
     exact = tuple(
         Block(line_of(text, f.start), line_of(text, max(f.end - 1, f.start)), f.qualname.rsplit(".", 1)[-1])
