@@ -66,6 +66,13 @@ def bench_throughput() -> None:
         command.throughput_benchmark(default_runner(), Console())
 
 
+@bench.command("ppo")
+def bench_ppo(steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side.")] = 7) -> None:
+    """A PPO step beside a GRPO step of TRL: same model, tokens and epochs, without generation and rewards. Needs the training extra."""
+    with _explained():
+        command.ppo_benchmark(Console(), steps=steps)
+
+
 @bench.command("all")
 def bench_all(
     seed: Seed = None, develop: Develop = False, jobs: Jobs = 2, mirrors: Mirrors = None, work: WorkFolder = WORK, out: Out = OUT,

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from training import DataError
 from training.dataset import Rollout
 
+Precision = Literal["fp32", "bf16"]
 VALUE_HEAD = "value_head.safetensors"
 _REFERENCE = "reference"
 """Name of the frozen adapter beside ``default``, the trained one."""
@@ -44,7 +45,7 @@ class PolicyOptions:
     is kept in bfloat16 too). ``gradient_checkpointing``: states are computed again in the backward pass instead of kept."""
 
     lora: LoraOptions | None = LoraOptions()
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     gradient_checkpointing: bool = False
 
 
@@ -113,8 +114,9 @@ class Policy(nn.Module):  # type: ignore[misc, unused-ignore]  # without torch i
         # From 0, so that the first advantages are the returns and not noise.
         nn.init.zeros_(self.value_head.weight)
         nn.init.zeros_(self.value_head.bias)
-        # In a tuple: no submodule, or it would be trained, saved and wrapped.
-        self._frozen: tuple[Any, ...] = () if self._adapted else (_frozen_copy(base, options),)
+        # In a tuple: no submodule, or it would be trained, saved and wrapped. In the policy's own precision: half of it would save memory,
+        # and a KL that is not 0 before anything was learned (0.02 a token in bfloat16) would be the price.
+        self._frozen: tuple[Any, ...] = () if self._adapted else (copy.deepcopy(base).requires_grad_(False).eval(),)
 
     def forward(self, batch: Batch) -> Outputs:
         """Log-probabilities, values and entropies of a batch's completions."""
@@ -275,8 +277,3 @@ def _check_head(model: Any) -> None:
     capped = getattr(model.config, "final_logit_softcapping", None) is not None
     if capped or not torch.allclose(whole.float(), ours.float(), rtol=1e-3, atol=1e-4):
         raise DataError(f"{type(model).__name__} does more to its logits than one linear layer; PPO supports models such as Qwen and Llama")
-
-
-def _frozen_copy(model: Any, options: PolicyOptions) -> Any:
-    frozen = copy.deepcopy(model).requires_grad_(False).eval()
-    return frozen.to(torch.bfloat16) if options.precision == "bf16" else frozen

@@ -134,7 +134,7 @@ class Ppo:
         # A backward pass is twice a forward one; it is less where the weights of the trunk are frozen, so this is at most a third too much.
         passes = options.epochs * 3 + examined + self._refers
         return {
-            **{name: statistics.fmean(one[name] for one in updates) for name in updates[0]}, **seen.metrics, **_reward_statistics(rollouts),
+            **_means(updates), **seen.metrics, **_reward_statistics(rollouts),
             "learning_rate": self.schedule.get_last_lr()[0], "tokens": float(tokens), "seconds": seconds,
             "tokens_per_second": tokens / seconds, "memory_bytes": float(peak_memory(self.device)),
             **flops_utilisation(2.0 * self.policy.size() * read * passes, seconds, self.device),
@@ -161,10 +161,14 @@ class Ppo:
             found.loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
             _add(sums, {**found.metrics, "entropy": float(now.entropy.sum()) / count})
         norm = torch.nn.utils.clip_grad_norm_(self.policy.trained().values(), self.options.most_gradient)
+        finite = bool(torch.isfinite(norm))
+        if not finite:
+            # Without a gradient AdamW leaves a weight as it is: the update is left out, and the log says so.
+            self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return {**sums, "gradient_norm": float(norm)}
+        return {**sums, "gradient_norm": float(norm), "left_out": 0.0} if finite else {"left_out": 1.0}
 
     def _reference(self, rollouts: Sequence[Rollout]) -> dict[int, Tensor]:
         """(completion tokens,) of each rollout; none where the reference is the old policy or does not count."""
@@ -259,6 +263,12 @@ def _add(sums: dict[str, float], more: Mapping[str, float]) -> None:
         sums[name] = sums.get(name, 0.0) + value
 
 
+def _means(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of each metric over the updates that have it."""
+    names = dict.fromkeys(name for one in updates for name in one)
+    return {name: statistics.fmean(one[name] for one in updates if name in one) for name in names}
+
+
 def _reward_statistics(rollouts: Sequence[Rollout]) -> dict[str, float]:
     """Of each segment over the batch; the explanation's over those rollouts that have one."""
     told = {"right": statistics.fmean(one.right for one in rollouts)}
@@ -266,5 +276,5 @@ def _reward_statistics(rollouts: Sequence[Rollout]) -> dict[str, float]:
             "explanation": [one.reward.explanation for one in rollouts if one.reward.explanation is not None]}  # fmt: skip
     for name, values in paid.items():
         if values:
-            told |= {f"reward_{name}": statistics.fmean(values), f"reward_{name}_deviation": statistics.pstdev(values)}
+            told |= {f"reward_{name}": statistics.fmean(values), f"reward_{name}_deviation": float(torch.tensor(values).std(correction=0))}
     return told

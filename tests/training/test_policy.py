@@ -11,7 +11,9 @@ from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2Fo
 from tests.training.tiny_policy import FULL, SMALL_LORA, random_rollouts, rollout, tiny_model, tiny_policy
 from training import DataError
 from training.dataset import Rollout
-from training.policy import Policy, PolicyOptions, collate, load_policy
+from training.policy import LoraOptions, Policy, PolicyOptions, Precision, collate, load_policy
+
+PRECISIONS: tuple[Precision, Precision] = ("fp32", "bf16")
 
 
 def by_the_model_alone(policy: Policy, one: Rollout) -> torch.Tensor:
@@ -88,6 +90,19 @@ def test_with_lora_only_the_adapter_and_the_value_head_learn() -> None:
     names = tiny_policy(SMALL_LORA).trained()
     assert all("lora_" in name or name.startswith("value_head.") for name in names)
     assert {"value_head.weight", "value_head.bias"} <= set(names)
+
+
+@pytest.mark.parametrize("lora", [None, SMALL_LORA.lora])
+def test_in_bfloat16_what_learns_stays_in_float32(tmp_path: Path, lora: LoraOptions | None) -> None:
+    tiny_model().save_pretrained(tmp_path)
+    batch = collate(random_rollouts(4))
+    exact, coarse = (load_policy(tmp_path, PolicyOptions(lora, precision)) for precision in PRECISIONS)
+    found = coarse(batch)
+    (found.logprobs.sum() + found.values.sum()).backward()
+    assert torch.allclose(found.logprobs, exact(batch).logprobs, atol=0.1)
+    assert torch.allclose(coarse.reference_logprobs(batch), found.logprobs, atol=1e-6)
+    assert {one.dtype for one in (found.logprobs, found.values, found.entropy, *coarse.trained().values())} == {torch.float32}
+    assert all(one.grad is not None and bool(one.grad.isfinite().all()) for one in coarse.trained().values())
 
 
 def test_gradients_are_the_same_with_checkpointing() -> None:

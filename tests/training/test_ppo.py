@@ -89,6 +89,18 @@ def test_with_recorded_log_probabilities_the_ratio_is_to_the_sampler() -> None:
         assert metrics["clipped"] == clipped
 
 
+def test_an_update_that_is_no_number_is_left_out() -> None:
+    policy = tiny_policy()
+    before = weights(policy)
+    rollouts = random_rollouts(4)
+    broken = [replace(rollouts[0], reward=replace(rollouts[0].reward, refinement=float("nan"))), *rollouts[1:]]
+    ppo = Ppo(policy, replace(OPTIONS, batch=4))
+    assert ppo.step(broken, 0)["left_out"] == 1.0
+    assert torch.equal(weights(policy), before)
+    assert ppo.step(rollouts, 1)["left_out"] == 0.0
+    assert not torch.equal(weights(policy), before)
+
+
 def test_the_kl_penalty_holds_the_policy_back() -> None:
     def drift(coefficient: float) -> float:
         options = PpoOptions(steps=30, batch=8, epochs=2, learning_rate=3e-3, advantage=AdvantageOptions(kl_coefficient=coefficient))

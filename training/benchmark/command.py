@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -107,6 +108,24 @@ def throughput_benchmark(runner: Runner, console: Console) -> None:
     console.print(f"  in process {found.in_process:,.0f}   fork {found.fork:,.0f}   cold {found.cold:.1f}")
     over = found.sandboxed_ms - found.bare_ms
     console.print(f"Sandbox start, median of 50: {found.sandboxed_ms:.1f} ms, {over:.1f} ms over a bare process ({found.bare_ms:.1f} ms)")
+
+
+def ppo_benchmark(console: Console, *, steps: int, settings: Sequence[tuple[str, Any]] | None = None) -> None:
+    """Print PPO's speed as a share of TRL's GRPO. ``settings``: names and ``Sizes``, if not the benchmark's own.
+
+    Raises WrongUse without the packages of training.
+    """
+    try:
+        from training.benchmark import ppo_throughput
+    except ImportError as error:
+        raise WrongUse(f"{error.name} is not installed: pip install 'ledexbot[training]'") from None
+    console.print("A PPO step of ours, value head included, and a GRPO step of TRL on the same completions:", soft_wrap=True)
+    for name, sizes in settings or ppo_throughput.settings(steps):
+        found = ppo_throughput.compare(sizes)
+        console.print(
+            f"  {name:36}{found.ratio:.2f} of TRL's speed ({found.least:.2f} to {found.most:.2f}): {found.ours:.2f} and {found.trl:.2f} s, "
+            f"{found.tokens:,} tokens, {found.parameters / 1e6:.1f} M parameters, process at most {found.memory / 1e9:.2f} GB",
+            highlight=False, soft_wrap=True)  # fmt: skip
 
 
 def choose_bugs(only: Sequence[str], manifest: Path) -> list[real_bugs.RealBug]:
