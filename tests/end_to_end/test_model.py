@@ -95,7 +95,8 @@ def refined(chat: Chat) -> str:
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Run:
     scratch = tmp_path_factory.mktemp("model")
-    checkout = Checkout(folder(scratch, "slugs"), options=["--budget", "20"]).files({"slugs.py": SLUG, "test_slugs.py": SLUG_TESTS}).commit()
+    checkout = Checkout(folder(scratch, "slugs"), options=["--budget", "20"])
+    checkout.files({"slugs.py": SLUG, "test_slugs.py": SLUG_TESTS}).commit()
     with ScriptedServer([SLUG_FIX]) as server:
         checkout.variables |= {"LEDEX_INFERENCE_ENDPOINTS": server.url, "LEDEX_INFERENCE_SAMPLES": "1"}
         return fix(checkout, scratch)
