@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from inference import choice
 from inference.localization import Suspect, localize
 from inference.patch import merged, unified_diff
 from inference.policy import Policy
@@ -75,8 +76,13 @@ class Attempt:
         return accepted, refused
 
     def one(self, reproduction: Reproduction, deadline: float) -> tuple[Proposal | None, list[Proposal]]:
-        """Search and verify for one group of failing tests: (accepted, refused)."""
+        """Search and verify for one group of failing tests: (accepted, refused).
+
+        A later proposer is asked where the earlier ones found nothing, or only what is doubtful; of what is accepted the best wins,
+        whoever made it.
+        """
         refused: list[Proposal] = []
+        accepted: list[Proposal] = []
         suspects = suspects_of(self.head, reproduction)
         for place, proposer in enumerate(self.proposers):
             left = deadline - time.monotonic()
@@ -87,25 +93,44 @@ class Attempt:
             problem = Problem(
                 self.head, self.bench, reproduction, suspects, left, self.jobs, lambda p: self.checked(reproduction, p), self.accepts,
                 self.policy.patch_scope(), self.touched, tuple(map(_near_miss, refused[:_MOST_NEAR_MISSES])))  # fmt: skip
-            began = time.monotonic() - self.started
-            try:
-                proposals = list(proposer.propose(problem, self.search, self.report))
-            except CandidateServerError as error:
-                self.search.notes.append(str(error))
-                continue
-            if self.first is None and self.search.first_plausible is not None:
-                self.first = began + self.search.first_plausible
-            for number, proposal in enumerate(proposals[:_MOST_VERIFIED]):
-                if number and proposal.verdict is None and time.monotonic() > deadline:
-                    self.search.notes.append(f"the budget ended before {len(proposals) - number} plausible patches could be verified")
+            found, worse = self._tried(proposer, problem, reproduction, deadline)
+            refused += worse
+            if found is not None:
+                accepted.append(found)
+                if not choice.is_doubtful(found):
                     break
-                checked = proposal
-                if proposal.verdict is None:
-                    self.report(Progress("verify", f"patch {number + 1} of {len(proposals)}: {proposal.path}:{proposal.line}"))
-                    checked = self.checked(reproduction, proposal)
-                if self.accepts(checked):
-                    return checked, refused
-                refused.append(checked)
+        chosen = choice.best(accepted)
+        if chosen is None:
+            return None, refused
+        rest = [p for p in accepted if p.patch != chosen.patch]
+        if rest:
+            self.search.notes.append(f"{len(rest)} other patch{'es' if len(rest) > 1 else ''} was accepted too and is thought less likely")
+        return chosen, refused
+
+    def _tried(
+        self, proposer: Proposer, problem: Problem, reproduction: Reproduction, deadline: float
+    ) -> tuple[Proposal | None, list[Proposal]]:
+        """What one proposer comes to: (accepted, refused)."""
+        refused: list[Proposal] = []
+        began = time.monotonic() - self.started
+        try:
+            proposals = list(proposer.propose(problem, self.search, self.report))
+        except CandidateServerError as error:
+            self.search.notes.append(str(error))
+            return None, refused
+        if self.first is None and self.search.first_plausible is not None:
+            self.first = began + self.search.first_plausible
+        for number, proposal in enumerate(proposals[:_MOST_VERIFIED]):
+            if number and proposal.verdict is None and time.monotonic() > deadline:
+                self.search.notes.append(f"the budget ended before {len(proposals) - number} plausible patches could be verified")
+                break
+            checked = proposal
+            if proposal.verdict is None:
+                self.report(Progress("verify", f"patch {number + 1} of {len(proposals)}: {proposal.path}:{proposal.line}"))
+                checked = self.checked(reproduction, proposal)
+            if self.accepts(checked):
+                return checked, refused
+            refused.append(checked)
         return None, refused
 
     def checked(self, reproduction: Reproduction, proposal: Proposal) -> Proposal:

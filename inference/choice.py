@@ -21,6 +21,8 @@ from sandbox.candidates import CandidateServer, Unit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from inference.proposer import Proposal
+
 _BUCKET_COST = {1: 0.0, 2: 1.0, 3: 1.6, 4: 2.9, 5: 1.0, 6: 2.6}
 _MOST_CLUSTERED = 60
 _MEMBERS = 2
@@ -38,6 +40,28 @@ less that nothing reads, and of the logarithm of how many candidates of the same
 Chosen on the same bugs: the right behaviour comes first in 102 of the 112 where it is among the plausible (96 before), and in 60 of 69 on
 ids 511-600 (53)."""
 _MOST_COUNTED = 8000
+
+
+def changed_lines(patch: bytes) -> int:
+    """Lines that a unified diff takes away and adds."""
+    return sum(line[:1] in (b"+", b"-") and line[:3] not in (b"+++", b"---") for line in patch.split(b"\n"))
+
+
+def best(accepted: Sequence[Proposal]) -> Proposal | None:
+    """Of accepted patches of several origins the one to believe: what two origins agree on first, then the higher rung, then the one that
+    fewer other behaviours compete with, then the smaller change, then the earlier. No probability stands behind that order."""
+
+    def believed(one: Proposal) -> tuple[bool, int, int, int]:
+        others = [o for o in accepted if o.origin != one.origin]
+        agreed = any(o.patch == one.patch or o.behaviour is not None and o.behaviour == one.behaviour for o in others)
+        return agreed, one.verdict.level if one.verdict is not None else 0, -one.alternatives, -changed_lines(one.patch)
+
+    return max(accepted, key=believed, default=None)
+
+
+def is_doubtful(accepted: Proposal) -> bool:
+    """Whether a dearer proposer is worth asking: the overfit checks had no opinion, and other behaviours passed the failing tests too."""
+    return accepted.verdict is None or accepted.verdict.level < 4 and accepted.alternatives > 0
 
 
 @dataclass(frozen=True)

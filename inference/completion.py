@@ -18,7 +18,7 @@ from inference.text_edits import BlockEdit, Edit, Malformed, TextEdit, apply_edi
 __all__ = ["BlockEdit", "Edit", "Malformed", "Parsed", "TextEdit", "apply_edits", "completion_regex", "parse_completion",
            "render_completion"]  # fmt: skip
 
-MOST_CHARACTERS = 200_000
+MOST_CHARACTERS, MOST_LINES = 200_000, 5_000
 _SEARCH = re.compile(r"[ \t]*<{5,9} ?(?:SEARCH|ORIGINAL|HEAD|BEFORE|OLD)\b.*", re.I)
 _DIVIDER = re.compile(r"([ \t]*)={7}[ \t]*")
 _REPLACE = re.compile(r"[ \t]*>{5,9} ?(?:REPLACE|UPDATED|AFTER|NEW)\b.*|[ \t]*>{7}[ \t]*", re.I)
@@ -27,14 +27,16 @@ _PART = r"[\w.@+~\-\[\]()]+"
 _FILE = rf"[\w@+~\-\[\]()]{_PART[:-1]}*\.[A-Za-z]\w{{0,9}}|Dockerfile|Makefile|Rakefile|Gemfile"
 _NAME = rf"(?:{_PART}[/\\])*(?:{_FILE})|(?:{_PART}[/\\])+{_PART}"
 _PATH_LINE = re.compile(
-    rf"[ \t]*(?:[#*>\-]+[ \t]*)*(?:(?:in|file|path|filename|edit|change|update)[ \t]*:?[ \t]*)?[*`\"']*(/?(?:\.{{1,2}}/)*(?:{_NAME}))"
+    rf"[#*>\- \t]*(?:(?:in|file|path|filename|edit|change|update)[ \t]*:?[ \t]*)?[*`\"']*(/?(?:\.{{1,2}}/)*(?:{_NAME}))"
     r"[*`\"']*[ \t]*:?[ \t]*[*`]*[ \t]*", re.I)  # fmt: skip
 _COMMENTED_PATH = re.compile(rf"[ \t]*(?:#|//|--|;|/\*)[ \t]*({_NAME})[ \t]*(?:\*/)?[ \t]*")
 _QUOTED_PATH = re.compile(rf"`({_NAME})`")
 _HUNK = re.compile(r"@@(?: -\d{1,9}(?:,\d{1,9})? \+\d{1,9}(?:,\d{1,9})? @@.*|.*)")
 _THOUGHT = re.compile(r"\s*<think>.*?</think>", re.S)
 _BEFORE_A_DIFF = ("diff --git ", "index ")
-_LOOK_BACK = 3
+_LOOK_BACK, _FURTHEST = 3, 8
+_WIDEST = 400
+"""Characters of a line that may name a file."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ def parse_completion(text: str, mode: Mode, finished: bool = True) -> Parsed | M
     """The explanation and the edits of a completion. ``finished``: it ended by itself; one that was cut may not end within an edit."""
     if len(text) > MOST_CHARACTERS:
         return Malformed("too_long", f"it has more than {MOST_CHARACTERS} characters")
+    if text.count("\n") > MOST_LINES:
+        return Malformed("too_long", f"it has more than {MOST_LINES} lines")
     if not text.strip():
         return Malformed("empty", "it is empty")
     reader = _Reader(text, finished)
@@ -121,7 +125,9 @@ class _Reader:
             self.lines.append(line.removesuffix("\r"))
             self.starts.append(at)
             at += len(line) + 1
-        self.length = len(text)
+        self.fences = {n: m for n, line in enumerate(self.lines) if (m := _FENCE.fullmatch(line)) is not None}
+        self.closers = [n for n, found in self.fences.items() if not found[2].strip()]
+        self.searches = [n for n, line in enumerate(self.lines) if _SEARCH.fullmatch(line) is not None]
         self.found: list[_Found] = []
         self.pathless: list[_Found] = []
         self.free = 0
@@ -155,22 +161,22 @@ class _Reader:
     def _named(self, at: int) -> tuple[int, str]:
         """(the line where the edit begins that has its mark or fence in line ``at``, its path); the path is "" where none is named."""
         first, seen = at, 0
-        for n in range(at - 1, self.free - 1, -1):
+        for n in range(at - 1, max(self.free, at - _FURTHEST) - 1, -1):
             line = self.lines[n]
             if not line.strip():
                 continue
             seen += 1
-            fence = _FENCE.fullmatch(line)
+            fence = self.fences.get(n)
             if fence is not None:
-                inside = _PATH_LINE.fullmatch(fence[2].split(" ")[-1].split(":")[-1]) if fence[2].strip() else None
+                inside = _path_in(_PATH_LINE, fence[2].split(" ")[-1].split(":")[-1]) if fence[2].strip() else None
                 if inside is not None:
                     return n, inside[1]
                 first = n
                 continue
-            named = _PATH_LINE.fullmatch(line) or _COMMENTED_PATH.fullmatch(line)
+            named = _path_in(_PATH_LINE, line) or _path_in(_COMMENTED_PATH, line)
             if named is not None:
                 return n, named[1]
-            quoted = _QUOTED_PATH.findall(line)
+            quoted = _QUOTED_PATH.findall(line[:_WIDEST])
             if len(set(quoted)) == 1:
                 return first, quoted[0]
             if seen >= _LOOK_BACK or fence is None:
@@ -181,7 +187,7 @@ class _Reader:
         """A search/replace block whose first mark stands in this line."""
         if _SEARCH.fullmatch(self.lines[at]) is None:
             return None
-        stop = next((n for n in range(at + 1, len(self.lines)) if _SEARCH.fullmatch(self.lines[n])), len(self.lines))
+        stop = next((n for n in self.searches if n > at), len(self.lines))
         margin = self.lines[at][: len(self.lines[at]) - len(self.lines[at].lstrip())]
         ends = [n for n in range(at + 1, stop) if _REPLACE.fullmatch(self.lines[n])]
         # What stands behind the last end mark that may belong to this block is other text: dividers there are none of its own.
@@ -217,11 +223,11 @@ class _Reader:
 
     def _fenced(self, at: int) -> int | Malformed | None:
         """A fenced block: a diff, or whole functions of the file that is named before it, in its info string or in its first line."""
-        opening = _FENCE.fullmatch(self.lines[at])
+        opening = self.fences.get(at)
         if opening is None:
             return None
-        close = next((n for n in range(at + 1, len(self.lines)) if self._closes(n, opening[1])), None)
-        if any(_SEARCH.fullmatch(line) for line in self.lines[at + 1 : close]):
+        close = next((n for n in self.closers if n > at and self._closes(n, opening[1])), None)
+        if any(at < n < (close if close is not None else len(self.lines)) for n in self.searches):
             return None  # the fence is around a search/replace block, which is read by itself
         if close is None and not self.finished:
             return Malformed("unfinished", "it was cut in the middle of a change: write less")
@@ -233,7 +239,7 @@ class _Reader:
                 return stop + 1
         first, path = self._named(at + 1)
         body = self.lines[at + 1 : stop]
-        if body and (named := _COMMENTED_PATH.fullmatch(body[0])) is not None:
+        if body and (named := _path_in(_COMMENTED_PATH, body[0])) is not None:
             path, body = path or named[1], body[1:]
         if not any(d.kind == "function" for d in definitions(body)):
             return stop + 1  # it shows something: a value, a call, the wrong line
@@ -241,8 +247,8 @@ class _Reader:
         return stop + 1
 
     def _closes(self, n: int, fence: str) -> bool:
-        found = _FENCE.fullmatch(self.lines[n])
-        return found is not None and not found[2].strip() and found[1][0] == fence[0] and len(found[1]) >= len(fence)
+        found = self.fences[n]
+        return found[1][0] == fence[0] and len(found[1]) >= len(fence)
 
     def _diff(self, at: int, stop: int) -> int | Malformed | None:
         """A unified diff whose ``---`` and ``+++`` lines begin here, up to line ``stop``."""
@@ -289,7 +295,7 @@ class _Reader:
 
     def _bare(self) -> None:
         """Without any fence or mark: a line that is a path and functions below it, up to the next such line or the end."""
-        heads = [(n, m[1]) for n, line in enumerate(self.lines) if (m := _PATH_LINE.fullmatch(line)) is not None]
+        heads = [(n, m[1]) for n, line in enumerate(self.lines) if (m := _path_in(_PATH_LINE, line)) is not None]
         for (n, path), (stop, _) in pairwise([*heads, (len(self.lines), "")]):
             body = self.lines[n + 1 : stop]
             head = 1 + next((k for k, line in enumerate(body) if line.strip()), 0)
@@ -297,6 +303,10 @@ class _Reader:
                 while body and not body[-1].strip():
                     body.pop()
                 self._add(n, n + len(body), [BlockEdit(path, "\n".join(body))])
+
+
+def _path_in(pattern: re.Pattern[str], line: str) -> re.Match[str] | None:
+    return pattern.fullmatch(line) if len(line) <= _WIDEST else None
 
 
 def _closed(text: str) -> str:

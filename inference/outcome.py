@@ -88,6 +88,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
                 "patch": p.patch.decode("utf-8", "surrogateescape"), "explanation": p.explanation, "origin": p.origin,
                 "path": p.path, "line": p.line, "function": p.function, "template": p.template, "behaviour": p.behaviour,
                 "verdict": p.verdict.to_json() if p.verdict is not None else None, "model": p.model or None,
+                "prior": round(p.prior, 4), "alternatives": p.alternatives,
                 "test_patch": test_patch(p).decode("utf-8", "replace") or None,
             }
             for p in outcome.proposals

@@ -42,7 +42,7 @@ class VerifyPolicy(_Table):
     repeats: int = Field(default=3, ge=2, le=100, description="How often the repaired tests must pass.")
     full_suite: bool = Field(default=True, description="Run every test, not only those of the failing files.")
     regression_test: Literal["off", "offer", "require"] = Field(
-        default="offer", description="Whether a regression test comes with the fix."
+        default="offer", description="Whether a regression test comes with the fix: require takes no fix without."
     )
 
 

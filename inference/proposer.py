@@ -67,6 +67,8 @@ class Proposal:
     verdict: Verdict | None = None
     round: int | None = None
     """Its place in ``Search.rounds``, where it was sampled."""
+    alternatives: int = 0
+    """How many other behaviours passed the failing tests too: the more, the less passing says."""
     tests: Mapping[str, bytes] = field(default_factory=dict)
     """New files with a regression test that came with it: path -> content. Only where the verdict says that it holds is it to be shown."""
     model: str = ""

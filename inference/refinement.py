@@ -230,12 +230,12 @@ class ModelProposer:
                 search.notes.append(f"the budget ended before {len(order) - place} patches of the model's could be verified")
                 return
             report(Progress("verify", f"patch {place + 1} of {len(order)} by the model"))
-            yield self._checked(problem, hopeful[index], behaviour, search)
+            yield self._checked(problem, hopeful[index], behaviour, search, len({b or str(n) for n, b in order}) - 1)
 
     def _checked(
-        self, problem: Problem, attempt: _Attempt, behaviour: str | None, search: Search
+        self, problem: Problem, attempt: _Attempt, behaviour: str | None, search: Search, alternatives: int = 0
     ) -> tuple[Proposal, _Attempt]:
-        proposal = _proposal(attempt, behaviour)
+        proposal = replace(_proposal(attempt, behaviour), alternatives=alternatives)
         if problem.check is None:
             return proposal, attempt
         proposal = problem.check(proposal)

@@ -83,7 +83,7 @@ class EmbeddedProposer:
                     text = explain(problem, server, candidate, found.alternatives)
                     yield Proposal(
                         patch, text, self.origin, found.score, found.behaviour, candidate.function.path, candidate.line,
-                        candidate.function.qualname, candidate.template)  # fmt: skip
+                        candidate.function.qualname, candidate.template, alternatives=found.alternatives)  # fmt: skip
 
 
 def _server(problem: Problem, state: _State) -> CandidateServer:

@@ -88,7 +88,7 @@ def _path(edit: Edit, read: Read, shown: Sequence[Excerpt]) -> str | Malformed:
     raw = edit.path.strip().strip("`'\"*").strip()
     known = list(dict.fromkeys(e.path for e in shown))
     if not raw:
-        fitting = [p for p in known if _fits(edit, p, read)]
+        fitting = [p for p in known if _fits(edit, p, read, shown)]
         if len(fitting) == 1:
             return fitting[0]
         return Malformed("no_path", "a change does not name its file: write the path in the line before it")
@@ -112,9 +112,9 @@ def _path(edit: Edit, read: Read, shown: Sequence[Excerpt]) -> str | Malformed:
     return Malformed("no_file", f"there is no file {path[:80]!r}{hint}")
 
 
-def _fits(edit: Edit, path: str, read: Read) -> bool:
+def _fits(edit: Edit, path: str, read: Read, shown: Sequence[Excerpt]) -> bool:
     content = read(path)
-    return content is not None and not isinstance(_edited(path, content, [edit], ()), Malformed)
+    return content is not None and not isinstance(_edited(path, content, [edit], shown), Malformed)
 
 
 def _created(path: str, group: Sequence[Edit]) -> bytes | Malformed:

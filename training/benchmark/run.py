@@ -49,6 +49,8 @@ class Result:
     miss: str = ""
     detail: str = ""
     proposals: int = 0
+    signals: Mapping[str, Any] = field(default_factory=dict)
+    """What ``inference.choice`` knows of the first proposal: origin, level, prior, alternatives, lines."""
     candidates: Mapping[str, Any] = field(default_factory=dict)
     timings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
@@ -219,12 +221,19 @@ def _status(tried: Attempt) -> str:
     return str(tried.outcome.get("status", "")) if tried.outcome else "crashed"
 
 
+def _signals(proposal: Mapping[str, Any]) -> dict[str, Any]:
+    lines = [line for line in str(proposal["patch"]).split("\n") if line[:1] in ("+", "-") and line[:3] not in ("+++", "---")]
+    kept = ("origin", "template", "prior", "alternatives")
+    return {"lines": len(lines), "level": proposal["verdict"].get("level"), **{name: proposal.get(name) for name in kept}}
+
+
 def _result(tried: Attempt, id_: str, suite: str, kind: str, **facts: Any) -> Result:
     outcome = tried.outcome or {}
     proposals = _proposals(tried)
     facts["detail"] = facts.get("detail") or tried.error or str(outcome.get("reason", ""))
     level = str(proposals[0]["verdict"].get("level") or "") if proposals else ""
     return Result(
-        id_, suite, kind, level=level, status=_status(tried), proposals=len(proposals), candidates=outcome.get("candidates", {}),
+        id_, suite, kind, level=level, signals=_signals(proposals[0]) if proposals else {}, status=_status(tried),
+        proposals=len(proposals), candidates=outcome.get("candidates", {}),
         timings=outcome.get("timings", {}), seconds=round(tried.seconds, 3), peak_memory_bytes=tried.peak_memory_bytes, **facts,
     )  # fmt: skip
