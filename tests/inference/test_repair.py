@@ -41,7 +41,11 @@ def test_the_largest_group_comes_first() -> None:
 
 
 def test_a_test_without_coverage_is_a_group_of_its_own() -> None:
-    assert groups({}, "t1", "t2") == [("t1",), ("t2",)]
+    assert groups({"a.py": {"t1": {1}}}, "t1", "t2") == [("t1",), ("t2",)]
+
+
+def test_where_no_lines_are_known_all_tests_are_one_group() -> None:
+    assert groups({}, "t1", "t2") == [("t1", "t2")]
 
 
 def test_parameters_of_one_test_function_stay_together() -> None:
