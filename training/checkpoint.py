@@ -50,7 +50,7 @@ def save_checkpoint(folder: Path, step: int, trained: dict[str, Any], optimizer:
 def load_checkpoint(folder: Path, trained: dict[str, Any], optimizer: Any, schedule: Any) -> int:
     """Fill everything from the newest checkpoint and return its step; 0, and nothing is changed, where there is none.
 
-    Raises DataError where it is of another model, another adapter or other options of the optimizer.
+    Raises DataError where it is of another model or another adapter, or damaged.
     """
     found = _checkpoints(folder)
     if not found:

@@ -219,7 +219,7 @@ def train(policy: Policy, batches: Batches, options: PpoOptions, folder: Path, e
     """Run PPO to its last step, or go on where ``folder`` says that a run of the same options was cut.
 
     ``every``: steps between checkpoints; the last step is always kept. ``folder`` receives checkpoints, metrics, curves and, at the end,
-    the adapter or model under ``policy``. Raises DataError for checkpoints of another run.
+    the adapter or model under ``policy``. Raises DataError for checkpoints of another model; other options are for the caller to know.
     """
     ppo = Ppo(policy, options)
     kept = folder / "checkpoints"
