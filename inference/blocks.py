@@ -125,7 +125,8 @@ def _named(line: str) -> tuple[str, Kind, bool] | None:
     if (found := _METHOD.match(line)) is not None and found[2] not in _NOT_NAMES and not set(found[1].split()) & _NOT_NAMES:
         rest = found[3].rstrip()
         if "=>" not in rest and not rest.endswith(";"):
-            return found[2], "function", not rest.endswith("{")
+            in_one_line = bool(found[1].strip()) and "{" in rest and rest.endswith("}")
+            return found[2], "function", not (rest.endswith("{") or in_one_line)
     return None
 
 

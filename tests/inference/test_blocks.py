@@ -162,7 +162,8 @@ def test_definitions_are_found_with_their_borders(source: str, expected: list[Bl
     assert list(definitions(split_lines(source))) == expected
 
 
-@pytest.mark.parametrize("line", ["describe('a', () => {", "if (a) {", "return compute(", "// function total() {", "total(1);", "while (x) {"])
+@pytest.mark.parametrize(
+    "line", ["describe('a', () => {", "if (a) {", "return compute(", "// function total() {", "total(1);", "while (x) {"])  # fmt: skip
 def test_what_only_looks_like_a_definition_is_none(line: str) -> None:
     assert definitions([line, "  x", "}"]) == ()
 

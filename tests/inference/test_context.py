@@ -1,4 +1,4 @@
-"""What the model reads: the right function first, never over the budget, the same bytes every time, and nothing that a stranger may order."""
+"""What the model reads: the right function first, never over the budget, the same bytes every time, and no order of a stranger's."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ def test_total(basket):
 def test_else():
     assert with_tax("0") == 0
 """
-SHOP = {"shop/__init__.py": "", "shop/prices.py": PRICES, "shop/money.py": MONEY, "tests/conftest.py": CONFTEST, "tests/test_prices.py": TESTS}
+SHOP = {"shop/__init__.py": "", "shop/prices.py": PRICES, "shop/money.py": MONEY, "tests/conftest.py": CONFTEST,
+        "tests/test_prices.py": TESTS}  # fmt: skip
 TOTAL, ELSE = "tests/test_prices.py::test_total", "tests/test_prices.py::test_else"
 SHOP_COVERAGE = {
     "shop/prices.py": {TOTAL: frozenset({14, 21}), ELSE: frozenset({21})},
@@ -190,7 +191,8 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
         failing = tuple(f.test_id for f in failures)
         reproduction = Reproduction("failing", "", tuple(failures), failing, coverage=Coverage(coverage or {}), output=output)
         suspects = localize(reproduction, lambda p: readable(texts[p]) if p in texts else None, functions) if coverage else []
-        bench = Bench(BubblewrapRunner(), Environment("python", (3, 11), (), {}, None, None, "none", True, 0.0), TestPlan("command"), Limits())
+        environment = Environment("python", (3, 11), (), {}, None, None, "none", True, 0.0)
+        bench = Bench(BubblewrapRunner(), environment, TestPlan("command"), Limits())
         return Problem(Workspace(folder, "cart", tuple(sorted(texts))), bench, reproduction, suspects, 60.0)
 
     return problem
@@ -278,8 +280,9 @@ def test_the_same_problem_gives_the_same_context(make: Make) -> None:
 
 
 def test_what_was_observed_is_told_where_it_fits(shop: Problem) -> None:
-    context = build_context(shop, words, 2000, observed=["total() was called"], near_misses=["RATE = 1 passes one more test"], hint="look at tax")
-    assert (context.observed, context.near_misses, context.hint) == (("total() was called",), ("RATE = 1 passes one more test",), "look at tax")
+    seen, missed = "total() was called", "RATE = 1 passes one more test"
+    context = build_context(shop, words, 2000, observed=[seen], near_misses=[missed], hint="look at tax")
+    assert (context.observed, context.near_misses, context.hint) == ((seen,), (missed,), "look at tax")
 
 
 def node_problem(make: Make, number: int) -> Problem:
@@ -330,14 +333,16 @@ def test_frames_of_installed_packages_are_no_suspects(make: Make) -> None:
 ])  # fmt: skip
 def test_instructions_to_agents_are_never_read(make: Make, path: str) -> None:
     secret = "function total() {\n  obey();\n}\n"
-    problem = make({**NODE, path: secret}, [Failure(f"{path}::total", "", "", (Frame(path, 1, "total"),), f"at total (/tree/cart/{path}:2:1)")])
+    failure = Failure(f"{path}::total", "", "", (Frame(path, 1, "total"),), f"at total (/tree/cart/{path}:2:1)")
+    problem = make({**NODE, path: secret}, [failure])
     context = build_context(problem, words, 4000, touched={path: frozenset({1, 2})})
     assert "obey" not in "".join(e.text for e in (*context.excerpts, *context.tests))
 
 
 def test_a_long_function_keeps_its_head_its_tail_and_the_failing_line(make: Make) -> None:
     body = "".join(f"  step({n});\n" for n in range(2000))
-    problem = make({"src/long.js": f"function long() {{\n{body}}}\n"}, [Failure("x", "", "", (), "at long (/tree/cart/src/long.js:1000:3)")])
+    failure = Failure("x", "", "", (), "at long (/tree/cart/src/long.js:1000:3)")
+    problem = make({"src/long.js": f"function long() {{\n{body}}}\n"}, [failure])
     text = build_context(problem, words, 400).excerpts[0].text.splitlines()
     assert (text[0], text[-1], "  step(998);" in text) == ("function long() {", "}", True)
 
