@@ -165,7 +165,8 @@ def examples_of(trajectories: Iterable[Trajectory], census: Census) -> Iterator[
         if one.problem.task and isinstance(solution, str) and one.problem.repository not in generated:
             generated.add(one.problem.repository)
             census.counts["examples: generate"] += 1
-            yield Example("generate", (Message("user", one.problem.task),), f"```python\n{solution.rstrip()}\n```\n", one.problem.repository)
+            answer = f"```python\n{solution.rstrip()}\n```\n"
+            yield Example("generate", (Message("user", one.problem.task),), answer, one.problem.repository)
         kept = False
         for round_ in one.rounds:
             if not is_verified(round_) or round_.completion is None or not round_.messages or round_.refinement_span is None:

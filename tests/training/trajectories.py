@@ -23,7 +23,8 @@ PATCH = """\
 +    return a + b
 """
 CONTEXT = Context("Add two numbers.", (Excerpt("solution.py", 1, WRONG.rstrip(), "called by the test"),),
-                  (Excerpt("test_solution.py", 3, "def test_first():\n    assert add(1, 2) == 3", "fails"),), ("assert -1 == 3",))  # fmt: skip
+                  (Excerpt("test_solution.py", 3, "def test_first():\n    assert add(1, 2) == 3", "fails"),),
+                  ("assert -1 == 3",))  # fmt: skip
 
 
 def verdict(accepted: bool = True, refused_by: str | None = "target", passed: int = 2) -> dict[str, Any]:
