@@ -242,16 +242,24 @@ def reward_of(attempt: Attempt, verified: Verified, encoder: Encoder, options: R
 
 
 def attempt_of(round_: Round, feedback: Sequence[Feedback] = ()) -> Attempt:
-    """A recorded round as the rewards read it. ``hidden`` in the round's extra fields holds [passed, total] of tests nobody was shown."""
+    """A recorded round as the rewards read it. In its extra fields ``hidden`` holds [passed, total] of tests that nobody was shown, and
+    ``visible`` of those that were, where the round was judged without a whole verdict."""
     verdict = round_.verdict or {}
     after = _counts(verdict, "after")
     total = _counts(verdict, "before").get("total", 0) or after.get("total", 0)
     refused = verdict.get("refused_by")
-    hidden = round_.extra.get("hidden")
-    hidden_passed, hidden_total = (int(hidden[0]), int(hidden[1])) if isinstance(hidden, (list, tuple)) and len(hidden) == 2 else (0, 0)
+    hidden_passed, hidden_total = _pair(round_, "hidden") or (0, 0)
+    passed, total = _pair(round_, "visible") or (after.get("passed", 0), total)
     return Attempt(
-        code_after(round_.patch), explanation_of(round_), min(after.get("passed", 0), total), max(total, 1), hidden_passed, hidden_total,
+        code_after(round_.patch), explanation_of(round_), min(passed, total), max(total, 1), hidden_passed, hidden_total,
         str(refused) if refused is not None and refused not in _TEST_CHECKS else None, tuple(feedback))  # fmt: skip
+
+
+def _pair(round_: Round, name: str) -> tuple[int, int] | None:
+    match round_.extra.get(name):
+        case [int(passed), int(total)] if total > 0:
+            return passed, total
+    return None
 
 
 def _counts(verdict: Mapping[str, Any], when: str) -> Mapping[str, int]:

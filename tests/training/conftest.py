@@ -35,7 +35,12 @@ def oracle(runner: Runner) -> Oracle:
 
 
 @pytest.fixture
-def bug(oracle: Oracle) -> Bug:
+def bug(planted_bug: Bug) -> Bug:
+    return planted_bug
+
+
+@pytest.fixture(scope="session")
+def planted_bug(oracle: Oracle) -> Bug:
     mutant = Mutant("token", "arithmetic operator", 2, TASK.program.replace("a + b", "a - b"))
     return Bug("mbpp/9001/token/0", TASK, mutant, oracle)
 

@@ -22,9 +22,9 @@ PATCH = """\
 -    return a - b
 +    return a + b
 """
-CONTEXT = Context("Add two numbers.", (Excerpt("solution.py", 1, WRONG.rstrip(), "called by the test"),),
-                  (Excerpt("test_solution.py", 3, "def test_first():\n    assert add(1, 2) == 3", "fails"),),
-                  ("assert -1 == 3",))  # fmt: skip
+_CODE = Excerpt("solution.py", 1, WRONG.rstrip(), "called by the test")
+_TEST = Excerpt("test_solution.py", 3, "def test_first():\n    assert add(1, 2) == 3", "fails")
+CONTEXT = Context("Add two numbers.", (_CODE,), (_TEST,), ("assert -1 == 3",))
 
 
 def verdict(accepted: bool = True, refused_by: str | None = "target", passed: int = 2) -> dict[str, Any]:

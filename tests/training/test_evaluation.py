@@ -1,0 +1,74 @@
+"""Evaluation through the real sandbox with a scripted model, and its figures by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sandbox.runner import Runner
+from tests.training.scripted import Scripted, answer
+from training import DataError
+from training.benchmark.mbpp import Bug
+from training.encoder import LexicalEncoder
+from training.evaluation import Chain, Evaluation, EvaluationOptions, Solved, common, evaluate, load_evaluation
+from training.problems import from_bug
+from training.statistics import judge, mean_rate, pooled_rate
+
+OPTIONS = EvaluationOptions(samples=2, rounds=1)
+RIGHT, WRONG = answer("    return a + b\n"), answer("    return a * b\n")
+SPECIAL = answer("    return {(1, 2): 3, (2, 5): 7}.get((a, b))\n")
+
+
+def chain(*right: bool, regressed: bool = False, overfit: bool = False, explanation: float | None = 0.5) -> Chain:
+    return Chain(right, regressed, overfit, explanation)
+
+
+def test_the_figures_by_hand() -> None:
+    both = Evaluation(OPTIONS, (
+        Solved("a", "token", (chain(True), chain(False, True))),
+        Solved("b", "token", (chain(False, False, overfit=True), chain(False, False, regressed=True))),
+        Solved("c", "guard", (chain(False, True), chain(False, False, explanation=None)))))  # fmt: skip
+    assert both.pass_at(1, 0).tolist() == [0.5, 0.0, 0.0]
+    assert both.pass_at(1, 1).tolist() == [1.0, 0.0, 0.5]
+    assert both.pass_at(2, 1).tolist() == [1.0, 0.0, 1.0]
+    # Wrong at first: 1 of a (repaired 1), 2 of b (0), 2 of c (1).
+    assert pooled_rate(both.refinements(1)) == pytest.approx(2 / 5)
+    assert mean_rate(both.refinements(1)) == pytest.approx((1 + 0 + 0.5) / 3)
+    scores = both.scores()
+    assert scores["not_regressed"].tolist() == [1.0, 0.5, 1.0]
+    assert scores["not_overfit"].tolist() == [1.0, 0.5, 1.0]
+    assert scores["explanation"].tolist() == [0.5, 0.5, 0.5]
+    assert both.summary()["problems"] == 3
+
+
+def test_pairs_are_of_the_same_bugs_and_the_gate_reads_them() -> None:
+    old = Evaluation(OPTIONS, tuple(Solved(str(n), "token", (chain(False, False),)) for n in range(30)))
+    new = Evaluation(OPTIONS, tuple(Solved(str(n), "token", (chain(n % 2 == 0, True),)) for n in range(29, 9, -1)))
+    first, second = common(old, new)
+    assert [p.id for p in first.problems] == [p.id for p in second.problems] == [str(n) for n in range(10, 30)]
+    assert judge(first.scores(), second.scores()).promoted
+    assert not judge(second.scores(), first.scores()).promoted
+
+
+def test_chains_refine_on_feedback_are_judged_by_hidden_tests_and_resumed(runner: Runner, planted_bug: Bug, tmp_path: Path) -> None:
+    planted, out = from_bug(runner, planted_bug), tmp_path / "evaluation.jsonl"
+    found = evaluate([planted], Scripted(WRONG, RIGHT, SPECIAL, SPECIAL), runner, LexicalEncoder(), OPTIONS, out)
+    first, second = found.problems[0].chains
+    assert first.right == (False, True)
+    assert not any(second.right)
+    assert second.overfit
+    assert first.explanation is not None
+    with out.open("a") as file:
+        file.write('{"id": "cut')
+    silent = Scripted()
+    assert evaluate([planted], silent, runner, LexicalEncoder(), OPTIONS, out) == found == load_evaluation(out)
+    with pytest.raises(DataError, match="other options"):
+        evaluate([planted], silent, runner, LexicalEncoder(), replace(OPTIONS, samples=3), out)
+
+
+def test_a_file_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other.jsonl").write_text("[]\n")
+    with pytest.raises(DataError, match="no evaluation"):
+        load_evaluation(tmp_path / "other.jsonl")

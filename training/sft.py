@@ -1,0 +1,138 @@
+"""Supervised fine-tuning (LEDEX, section 2.2) by TRL's SFTTrainer, and KTO for what people only accepted or rejected.
+
+The paper's recipe is the default: 2 epochs, batches of 128, learning rate 2e-5, 500 steps of warm-up and a cosine. Rows come tokenized,
+with a mask, from ``training.dataset``: TRL neither templates nor cuts them, and the dialogue's wrong code gets no loss. Checkpoints are
+TRL's: a run that was killed goes on from its last one, on the same rows in the same order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from training import DataError
+from training.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class SftOptions:
+    """``batch``: rows of one optimizer step, reached by accumulating ``micro_batch`` rows at a time on each process. ``packing``: several
+    rows in one sequence, without attention between them; it needs a model with flash attention. ``lora_rank`` 0 trains all weights.
+    ``max_tokens``: rows that are longer are left out beforehand. ``save_steps``: optimizer steps between checkpoints."""
+
+    epochs: float = 2.0
+    batch: int = 128
+    micro_batch: int = 4
+    learning_rate: float = 2e-5
+    warmup_steps: int = 500
+    weight_decay: float = 0.0
+    max_tokens: int = 4096
+    packing: bool = False
+    precision: Literal["fp32", "bf16"] = "fp32"
+    gradient_checkpointing: bool = False
+    lora_rank: int = 16
+    lora_alpha: float = 32.0
+    save_steps: int = 100
+    most_steps: int = -1
+    seed: int = 0
+    tensorboard: bool = True
+
+
+def train_sft(
+    checkpoint: Path, rows: Sequence[dict[str, list[int]]], tokens: Tokens, out: Path, options: SftOptions,
+    on_step: Callable[[int, dict[str, float]], None] = lambda step, log: None, processes: int = 1,
+) -> list[dict[str, float]]:  # fmt: skip
+    """Writes the trained adapter (or model) into ``out`` and returns the log, a row for each optimizer step: loss, tokens a second ...
+
+    Raises DataError for no rows, or a checkpoint that cannot be loaded.
+    """
+    if not rows:
+        raise DataError("there is nothing to learn from: no verified round was read (see what was left out)")
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    arguments = SFTConfig(
+        **_common(out, options, processes, len(rows)), packing=options.packing, max_length=options.max_tokens if options.packing else None,
+        completion_only_loss=True)  # fmt: skip
+    trainer = SFTTrainer(
+        model=_load(checkpoint, options), args=arguments, train_dataset=Dataset.from_list(list(rows)), processing_class=tokens.tokenizer,
+        peft_config=_lora(options), callbacks=[_telling(on_step)])  # fmt: skip
+    return _run(trainer, out)
+
+
+def train_kto(
+    checkpoint: Path, judged: Sequence[tuple[str, str, bool]], tokens: Tokens, out: Path, options: SftOptions, beta: float = 0.1
+) -> list[dict[str, float]]:
+    """Kahneman-Tversky optimization (arXiv 2402.01306) for (prompt, completion, liked): accept and reject, without pairs. Texts of prompts
+    are rendered by the caller. Raises DataError for only one kind of judgement."""
+    if len({liked for _, _, liked in judged}) < 2:
+        raise DataError("KTO needs accepted and rejected completions, and all of these are of one kind: use sft for accepted ones alone")
+    from datasets import Dataset
+    from trl import KTOConfig, KTOTrainer
+
+    arguments = KTOConfig(**_common(out, options, 1, len(judged)), beta=beta, max_length=options.max_tokens)
+    data = Dataset.from_list([{"prompt": p, "completion": c, "label": liked} for p, c, liked in judged])
+    trainer = KTOTrainer(model=_load(checkpoint, options), args=arguments, train_dataset=data, processing_class=tokens.tokenizer,
+                         peft_config=_lora(options))  # fmt: skip
+    return _run(trainer, out)
+
+
+def _common(out: Path, options: SftOptions, processes: int, rows: int) -> dict[str, Any]:
+    import torch
+
+    micro = min(options.micro_batch, options.batch)
+    accumulate = max(1, options.batch // (micro * processes))
+    steps = math.ceil(rows * options.epochs / (micro * processes * accumulate)) if options.most_steps < 0 else options.most_steps
+    return {
+        "output_dir": str(out / "checkpoints"), "num_train_epochs": options.epochs, "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": accumulate, "learning_rate": options.learning_rate, "lr_scheduler_type": "cosine",
+        # A warm-up longer than the run would never reach the rate.
+        "warmup_steps": min(options.warmup_steps, steps // 10), "weight_decay": options.weight_decay, "max_steps": options.most_steps,
+        "bf16": options.precision == "bf16", "gradient_checkpointing": options.gradient_checkpointing, "save_steps": options.save_steps,
+        "save_total_limit": 2, "logging_steps": 1, "seed": options.seed, "data_seed": options.seed, "disable_tqdm": True,
+        "report_to": ["tensorboard"] if options.tensorboard else "none", "use_cpu": not torch.cuda.is_available(),
+        "dataloader_pin_memory": torch.cuda.is_available(), "include_num_input_tokens_seen": "all",
+    }  # fmt: skip
+
+
+def _load(checkpoint: Path, options: SftOptions) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    kept = torch.bfloat16 if options.precision == "bf16" and options.lora_rank else torch.float32
+    try:
+        return AutoModelForCausalLM.from_pretrained(checkpoint, dtype=kept, use_safetensors=True)
+    except (OSError, ValueError, KeyError) as error:
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{checkpoint} is no checkpoint that transformers can load: {told}") from None
+
+
+def _lora(options: SftOptions) -> Any:
+    if not options.lora_rank:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(r=options.lora_rank, lora_alpha=options.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+def _run(trainer: Any, out: Path) -> list[dict[str, float]]:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    saved = out / "checkpoints"
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(saved)) if saved.is_dir() else None)
+    trainer.save_model(str(out / "final"))
+    return [row for row in trainer.state.log_history if "loss" in row]
+
+
+def _telling(on_step: Callable[[int, dict[str, float]], None]) -> Any:
+    from transformers import TrainerCallback
+
+    class Telling(TrainerCallback):  # type: ignore[misc, unused-ignore]
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if logs and "loss" in logs:
+                on_step(state.global_step, dict(logs))
+
+    return Telling()
