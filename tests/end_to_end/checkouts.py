@@ -249,6 +249,8 @@ def unittest_cases(scratch: Path) -> Checkout:
                     for item in (5, 6, 7):
                         self.stack.push(item)
                     self.assertEqual(self.stack.peek(), 7)
+                    self.stack.push(8)
+                    self.assertEqual(self.stack.peek(), 8)
 
                 def test_a_new_stack_is_empty(self):
                     self.assertEqual(self.stack.items, [])

@@ -191,7 +191,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     (["{checkout}", "--config", "{folder}/wrong.toml"], "wrong.toml: verify.repeats: "),
     (["{checkout}", "--base", "no-such-branch"], "'no-such-branch' names no commit in this repository"),
     (["{checkout}", "--base=--all"], "'--all' is no revision"),
-    (["{checkout}", "--engine", "model"], "no model endpoint is configured"),
+    (["{checkout}", "--engine", "model"], "no model is configured: set LEDEX_INFERENCE_ENDPOINTS"),
     (["{checkout}", "--json", "{folder}/no/such/folder.json"], "folder.json cannot be written: No such file or directory"),
     (["{checkout}", "--json", "{folder}/folder"], "folder cannot be written: it is a folder"),
     (["{checkout}", "--budget", "0"], "--budget"),
