@@ -13,7 +13,7 @@ All arrays are (rows, tokens) of completions padded on the right, with a mask of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,18 +47,6 @@ class Advantages:
     values: Tensor
     rewards: Tensor
     kl: Tensor
-
-
-def token_at(decode: Callable[[Sequence[int]], str], ids: Sequence[int], end: int) -> int:
-    """The index of the token that holds the character before ``end`` (a character offset into the decoded text, above 0)."""
-    low, high = 0, len(ids) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if len(decode(ids[: middle + 1])) >= end:
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 def place_rewards(rewards: Sequence[Reward], explanation_ends: Sequence[int | None], lengths: Sequence[int], width: int) -> Tensor:

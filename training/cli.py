@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from sandbox import SandboxError
+from training import cli_stages
 from training.benchmark import command
 from training.benchmark.attempt import ledex_repair
 from training.benchmark.isolation import default_runner
+from training.terminal import explained
 
 main = typer.Typer(no_args_is_help=True, add_completion=False, help="Train Ledexbot's models and measure its repairs.")
 bench = typer.Typer(no_args_is_help=True, help="Measure repairs: planted bugs (mbpp) and real ones (real).")
 main.add_typer(bench, name="bench")
+cli_stages.register(main)
 
 Ids = Annotated[str | None, typer.Option(help="MBPP ids FROM-TO; default 511-600 with --develop, else 11-510.")]
 Tasks = Annotated[int, typer.Option(min=1, help="Number of planted bugs.")]
@@ -39,7 +39,7 @@ def bench_mbpp(
     develop: Develop = False, engine: Engine = "auto",
 ) -> None:  # fmt: skip
     """Bugs planted in MBPP solutions, judged by the reference on held-back inputs."""
-    with _explained():
+    with explained():
         command.mbpp_benchmark(default_runner(), ledex_repair, Console(), ids=ids, tasks=tasks, seed=seed, budget=budget, jobs=jobs,
                                out=out, develop=develop, engine=engine)  # fmt: skip
 
@@ -51,7 +51,7 @@ def bench_real(
     engine: Engine = "auto",
 ) -> None:  # fmt: skip
     """Bugs of real projects, judged by the projects' own tests."""
-    with _explained():
+    with explained():
         runner, console = default_runner(), Console()
         if check:
             raise typer.Exit(0 if command.check_real_bugs(runner, console, mirrors=mirrors, only=only or [], work=work, jobs=jobs) else 1)
@@ -62,14 +62,14 @@ def bench_real(
 @bench.command("throughput")
 def bench_throughput() -> None:
     """Candidates a second by tier, and the sandbox's start over a bare process."""
-    with _explained():
+    with explained():
         command.throughput_benchmark(default_runner(), Console())
 
 
 @bench.command("ppo")
 def bench_ppo(steps: Annotated[int, typer.Option(min=1, help="Measured steps of each side.")] = 7) -> None:
     """A PPO step beside a GRPO step of TRL: same model, tokens and epochs, without generation and rewards. Needs the training extra."""
-    with _explained():
+    with explained():
         command.ppo_benchmark(Console(), steps=steps)
 
 
@@ -79,23 +79,13 @@ def bench_all(
     engine: Engine = "auto",
 ) -> None:  # fmt: skip
     """All of them, with their default sizes and budgets."""
-    with _explained():
+    with explained():
         runner, console = default_runner(), Console()
         command.throughput_benchmark(runner, console)
         command.mbpp_benchmark(runner, ledex_repair, console, ids=None, tasks=200, seed=seed, budget=20.0, jobs=jobs, out=out,
                                develop=develop, engine=engine)  # fmt: skip
         command.real_benchmark(runner, ledex_repair, console, mirrors=mirrors, only=[], budget=120.0, jobs=jobs, work=work, out=out,
                                engine=engine)  # fmt: skip
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Turns the errors that a person can mend into one line and exit code 2."""
-    try:
-        yield
-    except (command.WrongUse, SandboxError) as error:
-        Console(stderr=True).print(f"ledex-train: {error}", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from error
 
 
 if __name__ == "__main__":

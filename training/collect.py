@@ -29,9 +29,10 @@ from inference.text_edits import apply_edits
 from inference.trajectory import Round, Trajectory, read_trajectories, write_trajectories
 from sandbox.runner import Runner
 from sandbox.testing import Bench
+from training.census import is_held_out
 from training.contamination import Guarded
-from training.dataset import code_after, is_held_out, is_verified
 from training.problems import Opened, Planted, open_planted, recorded_problem
+from training.references import code_after, is_verified
 from training.rollout import attempt_failure, judged
 from training.teaching import explain_edit, known_edit
 

@@ -1,148 +1,25 @@
-"""What training reads: Trajectory files, however damaged, as examples for SFT and as rewarded rollouts for PPO.
+"""Rows to learn from: examples of LEDEX's three tasks for SFT, and what people accepted and rejected for KTO.
 
-A file that was cut, a line of a newer format, a trajectory without a verified fix, a prompt of 50,000 tokens: each is counted with its
-reason, reported, and left out; nothing of it stops a run. The wrong code stands in the dialogue, and no loss is ever taken there: an
-example is a prompt and a completion, and only the completion's tokens are learned.
+A trajectory without a verified fix, a prompt of 50,000 tokens, a dialogue that nobody judged: each is counted with its reason and left out.
+The wrong code stands in the dialogue, and no loss is ever taken there: an example is a prompt and a completion, and only the completion's
+tokens are learned.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
-from inference import InferenceError
 from inference.prompt import in_mode
-from inference.trajectory import Feedback, Message, Round, Trajectory, parse_trajectory
-from training.advantage import token_at
-from training.encoder import Encoder
-from training.reward import Attempt, PaperOptions, Reward, Verified, gated_reward, paper_reward
+from inference.trajectory import Message, Round, Trajectory
+from training.census import Census
+from training.references import is_verified
+from training.reward import worth_of
 from training.tokens import Tokens
 
 Kind = Literal["generate", "refine", "explain"]
 """LEDEX's three tasks (section 2.2): the solution from the task, the refinement alone, the explanation and then the refinement."""
-RewardName = Literal["paper", "gated"]
-_TEST_CHECKS = frozenset({"target", "repeats", "regressions"})
-"""Checks that a patch fails by what tests say. Any other refusal is for what the patch is."""
-_MOST_LINE_BYTES = 64 << 20
-
-
-@dataclass
-class Census:
-    """What was read and what was left out, by reason; ``examples`` of each reason for whoever looks for the cause."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    left_out: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
-
-    def leave_out(self, reason: str, where: str = "") -> None:
-        self.left_out[reason] += 1
-        if where:
-            self.examples.setdefault(reason, where[:300])
-
-    def lines(self) -> list[str]:
-        """For people."""
-        told = [f"{name}: {count}" for name, count in sorted(self.counts.items())]
-        for reason, count in self.left_out.most_common():
-            first = f" (first: {self.examples[reason]})" if reason in self.examples else ""
-            told.append(f"left out, {reason}: {count}{first}")
-        return told
-
-    def to_json(self) -> dict[str, Any]:
-        return {"counts": dict(self.counts), "left_out": dict(self.left_out), "examples": dict(self.examples)}
-
-
-def read_all(paths: Iterable[Path], census: Census) -> Iterator[Trajectory]:
-    """The trajectories of files and folders (``*.jsonl`` below them), each id once, damaged ones counted and left out."""
-    seen: set[str] = set()
-    for path in sorted(file for one in paths for file in ([one] if one.is_file() else sorted(one.rglob("*.jsonl")))):
-        try:
-            with path.open("rb") as lines:
-                for number, line in enumerate(lines, 1):
-                    where = f"{path.name}:{number}"
-                    found = _parsed(line, where, census)
-                    if found is None:
-                        continue
-                    if found.id in seen:
-                        census.leave_out("the same trajectory again", where)
-                        continue
-                    seen.add(found.id)
-                    if found.problem.tree is not None and not (path.parent / found.problem.tree).exists():
-                        # The dialogue is whole without it; only what would have to run again is lost.
-                        census.counts["trajectories whose tree is gone"] += 1
-                        found = replace(found, problem=replace(found.problem, tree=None))
-                    census.counts["trajectories"] += 1
-                    yield found
-        except OSError as error:
-            census.leave_out("file cannot be read", f"{path.name}: {error.strerror or error}")
-
-
-def _parsed(line: bytes, where: str, census: Census) -> Trajectory | None:
-    if not line.strip():
-        return None
-    if len(line) > _MOST_LINE_BYTES:
-        census.leave_out("line too long", where)
-        return None
-    try:
-        return parse_trajectory(json.loads(line), where)
-    except InferenceError as error:
-        newer = "upgrade" in str(error)
-        census.leave_out("format of another version" if newer else "no trajectory", str(error))
-    except (ValueError, RecursionError):
-        census.leave_out("line is no JSON (cut?)", where)
-    return None
-
-
-def is_held_out(repository: str, share: float) -> bool:
-    """Whether a repository (or a problem of a public set, which counts as one) belongs to the held-out split; always the same answer."""
-    return int.from_bytes(hashlib.sha256(f"split:{repository}".encode()).digest()[:7], "big") / (1 << 56) < share
-
-
-def group_of(trajectory: Trajectory) -> str:
-    """Names the wrong code: repository, commit and failing tests. Its verified fixes are the references of all attempts at it."""
-    failing = sorted(failure.test for failure in trajectory.problem.failures)
-    text = json.dumps([trajectory.problem.repository, trajectory.problem.head_sha, failing])
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-def code_after(patch: str) -> str:
-    """The code of a patch's hunks as it reads afterwards: what CodeBLEU compares, the same for every source of patches."""
-    lines = [line[1:] for line in patch.split("\n") if line[:1] in ("+", " ") and not line.startswith("+++ ")]
-    return "\n".join(lines)
-
-
-def is_verified(round_: Round) -> bool:
-    verdict = round_.verdict or {}
-    return verdict.get("refused_by", "") is None and str(verdict.get("level") or "V") >= "V3"
-
-
-def verified_of(trajectories: Iterable[Trajectory]) -> dict[str, Verified]:
-    """R_c^w and E_c^w of every wrong code, each text once. What people made of a patch counts as verified: they merged it."""
-    found: dict[str, Verified] = {}
-    for one in trajectories:
-        known = found.get(group_of(one), Verified())
-        rounds = [r for r in one.rounds if is_verified(r)]
-        codes = [code_after(r.patch) for r in rounds] + [code_after(f.human_patch) for f in one.feedback if f.human_patch]
-        said = [explanation_of(r) for r in rounds]
-        found[group_of(one)] = Verified(tuple(dict.fromkeys([*known.refinements, *(c for c in codes if c.strip())])),
-                                        tuple(dict.fromkeys([*known.explanations, *(e for e in said if e)])))  # fmt: skip
-    return found
-
-
-def explanation_of(round_: Round) -> str | None:
-    """The explanation of a round; the templates' completion is the explanation alone. None in the mode ``refine``."""
-    if round_.completion is None:
-        return None
-    if round_.explanation_span is None:
-        return round_.completion.strip() if round_.origin == "templates" else None
-    return round_.completion[slice(*round_.explanation_span)]
-
-
-# SFT
 
 
 @dataclass(frozen=True)
@@ -210,103 +87,21 @@ def tokenized(examples: Iterable[Example], tokens: Tokens, most_tokens: int, cen
     return rows
 
 
-# PPO
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """One completion with its reward, as flat token arrays. ``explanation_end``: index into ``completion_ids`` of the explanation's last
-    token, None where nothing is explained. ``logprobs``: of the policy that sampled it, where they were kept. ``group`` names the
-    wrong code."""
-
-    prompt_ids: tuple[int, ...]
-    completion_ids: tuple[int, ...]
-    explanation_end: int | None
-    reward: Reward
-    group: str
-    right: bool
-    logprobs: tuple[float, ...] | None = None
-
-
-@dataclass(frozen=True)
-class RewardOptions:
-    """Which reward, and the paper's ambiguities."""
-
-    name: RewardName = "paper"
-    paper: PaperOptions = field(default_factory=PaperOptions)
-
-
-def reward_of(attempt: Attempt, verified: Verified, encoder: Encoder, options: RewardOptions) -> Reward | None:
-    scored = paper_reward if options.name == "paper" else gated_reward
-    return scored(attempt, verified, encoder, options.paper)
-
-
-def attempt_of(round_: Round, feedback: Sequence[Feedback] = ()) -> Attempt:
-    """A recorded round as the rewards read it. In its extra fields ``hidden`` holds [passed, total] of tests that nobody was shown, and
-    ``visible`` of those that were, where the round was judged without a whole verdict."""
-    verdict = round_.verdict or {}
-    after = _counts(verdict, "after")
-    total = _counts(verdict, "before").get("total", 0) or after.get("total", 0)
-    refused = verdict.get("refused_by")
-    hidden_passed, hidden_total = _pair(round_, "hidden") or (0, 0)
-    passed, total = _pair(round_, "visible") or (after.get("passed", 0), total)
-    return Attempt(
-        code_after(round_.patch), explanation_of(round_), min(passed, total), max(total, 1), hidden_passed, hidden_total,
-        str(refused) if refused is not None and refused not in _TEST_CHECKS else None, tuple(feedback))  # fmt: skip
-
-
-def _pair(round_: Round, name: str) -> tuple[int, int] | None:
-    match round_.extra.get(name):
-        case [int(passed), int(total)] if total > 0:
-            return passed, total
-    return None
-
-
-def _counts(verdict: Mapping[str, Any], when: str) -> Mapping[str, int]:
-    counts = verdict.get("counts")
-    found = counts.get(when) if isinstance(counts, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
-
-
-def rollouts_of(
-    trajectories: Sequence[Trajectory], tokens: Tokens, encoder: Encoder, options: RewardOptions, most_tokens: int, census: Census,
-    verified: Mapping[str, Verified] | None = None,
-) -> list[Rollout]:  # fmt: skip
-    """Every recorded round that a model sampled, right or wrong (section 3), with its reward. ``verified``: references from elsewhere,
-    such as the collected data while rollouts are fresh."""
-    references = {**(verified or {}), **{g: v for g, v in verified_of(trajectories).items() if not verified or g not in verified}}
-    rollouts = []
+def judged_of(trajectories: Iterable[Trajectory], tokens: Tokens, most_tokens: int, census: Census) -> list[tuple[str, str, bool]]:
+    """(prompt as the model reads it, completion, liked) of every posted round that people accepted or refused; others say nothing."""
+    found = []
     for one in trajectories:
-        group = group_of(one)
-        for number, round_ in enumerate(one.rounds):
-            if round_.completion is None or not round_.messages:
-                census.leave_out("round without a dialogue", one.id)
-                continue
-            feedback = one.feedback if number == one.chosen else ()
-            attempt = attempt_of(round_, feedback)
-            reward = reward_of(attempt, references.get(group, Verified()), encoder, options)
-            if reward is None:
-                census.leave_out("nobody has repaired this code: the paper's scores are undefined", one.id)
-                continue
-            rollout = _rollout(round_, reward, group, bool(is_verified(round_)), tokens, most_tokens)
-            if rollout is None:
+        round_ = one.rounds[one.chosen] if one.chosen is not None and one.chosen < len(one.rounds) else None
+        worth = worth_of(one.feedback)
+        if round_ is None or round_.completion is None or not round_.messages:
+            census.leave_out("no posted round with its dialogue", one.id)
+        elif worth is None:
+            census.leave_out("nobody accepted or rejected it", one.id)
+        else:
+            prompt, completion = tokens.prompt_text(round_.messages), round_.completion
+            if len(prompt) + len(completion) >= 40 * most_tokens or len(tokens.prompt(round_.messages)) >= most_tokens:
                 census.leave_out("longer than the model's context", one.id)
                 continue
-            census.counts["rollouts"] += 1
-            rollouts.append(rollout)
-    return rollouts
-
-
-def _rollout(round_: Round, reward: Reward, group: str, right: bool, tokens: Tokens, most_tokens: int) -> Rollout | None:
-    completion = round_.completion or ""
-    if sum(len(m.content) for m in round_.messages) + len(completion) >= 40 * most_tokens:
-        return None
-    prompt = tokens.prompt(round_.messages)
-    # Token ids of another model's tokenizer would be noise: they, and the log-probabilities of them, count where they say this completion.
-    own = round_.token_ids is not None and tokens.decode(round_.token_ids).startswith(completion)
-    ids = list(round_.token_ids or ()) if own else tokens.completion(completion)
-    if len(prompt) + len(ids) > most_tokens or not ids:
-        return None
-    end = token_at(tokens.decode, ids, round_.explanation_span[1]) if round_.explanation_span is not None else None
-    logprobs = round_.logprobs if own and round_.logprobs and len(round_.logprobs) == len(ids) else None
-    return Rollout(tuple(prompt), tuple(ids), end, reward, group, right, logprobs)
+            census.counts["accepted" if worth >= 0.5 else "rejected"] += 1
+            found.append((prompt, completion, worth >= 0.5))
+    return found

@@ -25,9 +25,9 @@ from inference.trajectory import Round
 from sandbox.runner import Runner
 from training import DataError
 from training.collect import known_explanation
-from training.dataset import explanation_of, is_verified
 from training.encoder import Encoder
 from training.problems import Planted, open_planted
+from training.references import explanation_of, is_verified
 from training.reward import likeness
 from training.rollout import attempt_failure
 from training.statistics import Interval, Refinements, Scores, interval, mean_rate, pass_at_k, pooled_rate
@@ -120,9 +120,10 @@ class Evaluation:
 
 def evaluate(
     planted: Sequence[Planted], sampler: Sampler, runner: Runner, encoder: Encoder, options: EvaluationOptions, out: Path | None = None, *,
-    adapter: str | None = None, jobs: int = 1, report: Callable[[int, int], None] = lambda done, total: None,
+    adapter: str | None = None, jobs: int = 1, python: Path | None = None, report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:  # fmt: skip
-    """Solve all bugs. With ``out`` each is written when it is done and a run that was killed goes on there.
+    """Solve all bugs. With ``out`` each is written when it is done and a run that was killed goes on there. ``python``: see
+    ``open_planted``.
 
     Raises DataError where ``out`` holds another evaluation, ModelError where the model does not answer.
     """
@@ -132,7 +133,7 @@ def evaluate(
         if bug.id in done:
             return done[bug.id]
         with tempfile.TemporaryDirectory(prefix="ledex-evaluate-") as folder:
-            opened = open_planted(bug, runner, Path(folder) / "bug")
+            opened = open_planted(bug, runner, Path(folder) / "bug", python=python)
             if isinstance(opened, str):
                 return None  # the same for every model, so no figure is moved by it
             known = known_explanation(opened)

@@ -17,7 +17,7 @@ from inference import InferenceError
 from inference.trajectory import Trajectory
 from sandbox import SandboxError
 from training import NotPromoted, TrainingError
-from training.dataset import Census, read_all
+from training.census import Census, read_all
 
 Round = Callable[[Sequence[Trajectory], Path], str]
 """Learns from all trajectories, working in a folder of its own, and says in one sentence what came of it."""

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from training import DataError
-from training.dataset import Rollout
+from training.rewarded import Rollout
 
 Precision = Literal["fp32", "bf16"]
 VALUE_HEAD = "value_head.safetensors"

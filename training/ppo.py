@@ -24,11 +24,11 @@ from torch import Tensor
 
 from training.advantage import AdvantageOptions, estimate_advantages, place_rewards
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.dataset import Rollout
 from training.experiment import ExperimentLog, draw_curves
 from training.hardware import flops_utilisation, peak_memory
 from training.loss import LossInputs, LossOptions, ppo_loss
 from training.policy import Batch, Outputs, Policy, collate
+from training.rewarded import Rollout
 
 Batches = Callable[[int], Sequence[Rollout]]
 """The rollouts of a step (from 0). The same for the same step and policy, so that a resumed run is the run that was cut."""
@@ -215,7 +215,10 @@ class Ppo:
         })  # fmt: skip
 
 
-def train(policy: Policy, batches: Batches, options: PpoOptions, folder: Path, every: int = 10) -> Ppo:
+def train(
+    policy: Policy, batches: Batches, options: PpoOptions, folder: Path, every: int = 10,
+    report: Callable[[int, Mapping[str, float]], None] = lambda step, metrics: None,
+) -> Ppo:  # fmt: skip
     """Run PPO to its last step, or go on where ``folder`` says that a run of the same options was cut.
 
     ``every``: steps between checkpoints; the last step is always kept. ``folder`` receives checkpoints, metrics, curves and, at the end,
@@ -229,7 +232,9 @@ def train(policy: Policy, batches: Batches, options: PpoOptions, folder: Path, e
         for number in range(start, options.steps):
             rollouts = batches(number)
             if rollouts:
-                log.write(number, ppo.step(rollouts, number))
+                metrics = ppo.step(rollouts, number)
+                log.write(number, metrics)
+                report(number, metrics)
             if (number + 1) % every == 0 or number + 1 == options.steps:
                 save_checkpoint(kept, number + 1, policy.trained(), ppo.optimizer, ppo.schedule)
     finally:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from training import DataError
-from training.dataset import RewardOptions
 from training.evaluation import EvaluationOptions
+from training.ppo import PpoOptions
+from training.rewarded import RewardOptions
 from training.sft import SftOptions
 from training.statistics import Gate
 
@@ -21,7 +22,7 @@ RECIPES = Path(__file__).with_name("recipes")
 @dataclass(frozen=True)
 class CollectOptions:
     """``ids``: MBPP ids FROM-TO that bugs are planted in, inside 601-974. ``each``: bugs of a kind in a program. ``samples`` and
-    ``temperature``: of a teacher. ``held_out``: share of the problems that is not trained on."""
+    ``temperature``: of a teacher. ``held_out``: share of the repositories (or problems) that nothing is trained on."""
 
     ids: str = "601-974"
     each: int = 1
@@ -29,6 +30,42 @@ class CollectOptions:
     temperature: float = 0.8
     held_out: float = 0.1
     seed: int = 1
+
+
+@dataclass(frozen=True)
+class RolloutOptions:
+    """What PPO learns from. ``source``: "offline" takes the recorded rounds, the paper's reading; "online" samples the policy itself on
+    planted bugs, ``bugs`` a step with ``samples`` dialogues of up to ``rounds`` refinements. ``max_tokens``: longer ones are left out."""
+
+    source: Literal["offline", "online"] = "offline"
+    max_tokens: int = 4096
+    bugs: int = 8
+    samples: int = 4
+    rounds: int = 1
+    temperature: float = 1.0
+    completion_tokens: int = 512
+    prompt_tokens: int = 3000
+
+
+@dataclass(frozen=True)
+class BugOptions:
+    """The planted bugs of ``evaluate``: MBPP ids FROM-TO (11-510 with a seed from 1000 on, for reported figures only), how many, and the
+    seed that they are planted by."""
+
+    ids: str = "511-600"
+    count: int = 40
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """``stages``: what a round runs, in this order. ``least_new``: trajectories that begin one. ``force``: publish whatever the gate says,
+    for demonstrations. ``promote``: without a canary's trial."""
+
+    stages: tuple[Literal["sft", "ppo"], ...] = ("sft",)
+    least_new: int = 50
+    force: bool = False
+    promote: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,13 +77,12 @@ class Recipe:
     collect: CollectOptions = field(default_factory=CollectOptions)
     sft: SftOptions = field(default_factory=SftOptions)
     reward: RewardOptions = field(default_factory=RewardOptions)
+    ppo: PpoOptions = field(default_factory=PpoOptions)
+    rollouts: RolloutOptions = field(default_factory=RolloutOptions)
+    bugs: BugOptions = field(default_factory=BugOptions)
     evaluate: EvaluationOptions = field(default_factory=EvaluationOptions)
     gate: Gate = field(default_factory=Gate)
-
-
-_SECTIONS: dict[str, type[Any]] = {
-    "collect": CollectOptions, "sft": SftOptions, "reward": RewardOptions, "evaluate": EvaluationOptions, "gate": Gate,
-}  # fmt: skip
+    loop: LoopOptions = field(default_factory=LoopOptions)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -60,15 +96,7 @@ def read_recipe(path: Path) -> Recipe:
         raise DataError(f"the recipe {path} cannot be read ({error.strerror or error}); these ship with the package: {names}") from None
     except ValueError as error:
         raise DataError(f"{file} is no TOML: {error}") from None
-    return _recipe(data, file)
-
-
-def _recipe(data: dict[str, Any], file: Path) -> Recipe:
     _known(data, Recipe, file, "")
-    for one in fields(Recipe):
-        kind = _SECTIONS.get(one.name)
-        if kind is not None and isinstance(data.get(one.name), dict):
-            _known(data[one.name], kind, file, f"{one.name}.")
     try:
         return TypeAdapter(Recipe).validate_python(data)
     except ValidationError as error:
@@ -77,7 +105,11 @@ def _recipe(data: dict[str, Any], file: Path) -> Recipe:
 
 
 def _known(data: dict[str, Any], kind: type[Any], file: Path, prefix: str) -> None:
+    """Refuse a key that no setting has, in sections and in their sections too: a misspelt one would be silently without effect."""
+    types = get_type_hints(kind)
     names = {one.name for one in fields(kind)}
-    for key in data:
+    for key, value in data.items():
         if key not in names:
             raise DataError(f"{file}: there is no setting {prefix}{key}; known are {', '.join(sorted(names))}")
+        if isinstance(value, dict) and isinstance(types[key], type) and is_dataclass(types[key]):
+            _known(value, types[key], file, f"{prefix}{key}.")

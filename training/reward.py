@@ -112,7 +112,7 @@ def is_right(attempt: Attempt) -> bool:
     """Whether no check refused the fix, every test passes, the hidden ones too, and no person said that it is wrong."""
     return (
         attempt.refused_by is None and attempt.total > 0 and attempt.passed == attempt.total
-        and attempt.hidden_passed == attempt.hidden_total and _worth(attempt.feedback) != 0.0)  # fmt: skip
+        and attempt.hidden_passed == attempt.hidden_total and worth_of(attempt.feedback) != 0.0)  # fmt: skip
 
 
 def gated_reward(attempt: Attempt, verified: Verified, encoder: Encoder, options: PaperOptions = PaperOptions()) -> Reward:
@@ -121,7 +121,7 @@ def gated_reward(attempt: Attempt, verified: Verified, encoder: Encoder, options
     Inside its half a right fix is paid by what people did with it, where they did anything, and by its likeness to verified ones else; a
     wrong one by its share of all tests. The explanation is paid in the same half as the fix that it led to, by its likeness.
     """
-    right, said = is_right(attempt), _worth(attempt.feedback)
+    right, said = is_right(attempt), worth_of(attempt.feedback)
     tests = attempt.total + attempt.hidden_total
     s_ut = (attempt.passed + attempt.hidden_passed) / tests if tests else 0.0
     scores = {"right": float(right), "unit_tests": s_ut}
@@ -149,7 +149,7 @@ _REJECTED = {"style": 0.5, "not-wanted": 0.5, "incomplete": 0.25}
 """A patch that somebody did not want for these reasons was right as far as it went; for any other reason it was wrong."""
 
 
-def _worth(feedback: Sequence[Feedback]) -> float | None:
+def worth_of(feedback: Sequence[Feedback]) -> float | None:
     """What the last thing that people did says of a fix: 0 is wrong, 1 is just right; None where they did nothing that says anything."""
     worth: float | None = None
     for one in sorted(feedback, key=lambda f: f.at):

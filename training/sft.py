@@ -64,8 +64,9 @@ def train_sft(
 
 
 def train_kto(
-    checkpoint: Path, judged: Sequence[tuple[str, str, bool]], tokens: Tokens, out: Path, options: SftOptions, beta: float = 0.1
-) -> list[dict[str, float]]:
+    checkpoint: Path, judged: Sequence[tuple[str, str, bool]], tokens: Tokens, out: Path, options: SftOptions, beta: float = 0.1,
+    on_step: Callable[[int, dict[str, float]], None] = lambda step, log: None,
+) -> list[dict[str, float]]:  # fmt: skip
     """Kahneman-Tversky optimization (arXiv 2402.01306) for (prompt, completion, liked): accept and reject, without pairs. Texts of prompts
     are rendered by the caller. Raises DataError for only one kind of judgement."""
     if len({liked for _, _, liked in judged}) < 2:
@@ -76,7 +77,7 @@ def train_kto(
     arguments = KTOConfig(**_common(out, options, 1, len(judged)), beta=beta, max_length=options.max_tokens)
     data = Dataset.from_list([{"prompt": p, "completion": c, "label": liked} for p, c, liked in judged])
     trainer = KTOTrainer(model=_load(checkpoint, options), args=arguments, train_dataset=data, processing_class=tokens.tokenizer,
-                         peft_config=_lora(options))  # fmt: skip
+                         peft_config=_lora(options), callbacks=[_telling(on_step)])  # fmt: skip
     return _run(trainer, out)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from inference.model.transformers import END, render_plainly
@@ -17,12 +17,14 @@ class Tokens:
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Up to where the model speaks."""
-        if self.tokenizer.chat_template:
-            turns = [{"role": one.role, "content": one.content} for one in messages]
-            text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        else:
-            text = render_plainly(messages)
-        return self._ids(text)
+        return self._ids(self.prompt_text(messages))
+
+    def prompt_text(self, messages: Sequence[Message]) -> str:
+        """What ``prompt`` is the ids of."""
+        if not self.tokenizer.chat_template:
+            return render_plainly(messages)
+        turns = [{"role": one.role, "content": one.content} for one in messages]
+        return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
 
     def completion(self, text: str) -> list[int]:
         """What the model is to say, and that it ends there."""
@@ -43,3 +45,15 @@ class Tokens:
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False))
+
+
+def token_at(decode: Callable[[Sequence[int]], str], ids: Sequence[int], end: int) -> int:
+    """The index of the token that holds the character before ``end`` (a character offset into the decoded text, above 0)."""
+    low, high = 0, len(ids) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if len(decode(ids[: middle + 1])) >= end:
+            high = middle
+        else:
+            low = middle + 1
+    return low

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from tests.training.tiny_policy import FULL, random_rollouts, tiny_policy
-from training.dataset import Rollout
 from training.ppo import Batches, PpoOptions, offline_batches, train
+from training.rewarded import Rollout
 
 OPTIONS = PpoOptions(steps=9, batch=6, minibatch=3, epochs=2, learning_rate=3e-3, warmup=4)
 EVERY = 2

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.advantage import AdvantageOptions, estimate_advantages, place_rewards, token_at
+from training.advantage import AdvantageOptions, estimate_advantages, place_rewards
 from training.reward import Reward
+from training.tokens import token_at
 
 
 def decode(ids: list[int]) -> str:

@@ -17,12 +17,15 @@ from sandbox.report import Failure
 from sandbox.runner import Runner
 from tests.training.scripted import Scripted, answer
 from training.benchmark.mbpp import Bug
+from training.census import Census
 from training.collect import collect, model_teacher, template_teacher
 from training.contamination import guard
-from training.dataset import Census, attempt_of, examples_of, is_verified
+from training.dataset import examples_of
 from training.encoder import LexicalEncoder
 from training.problems import Opened, Planted, from_bug, open_planted, planted_in_repository
+from training.references import is_verified
 from training.reward import Verified, gated_reward
+from training.rewarded import attempt_of
 from training.rollout import attempt_failure
 from training.teaching import explain_edit, known_edit
 

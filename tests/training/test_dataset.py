@@ -10,20 +10,11 @@ import pytest
 from inference.prompt import render_prompt
 from inference.trajectory import Feedback, Trajectory, write_trajectories
 from tests.training.trajectories import BECAUSE, CONTEXT, PATCH, WRONG, round_of, trajectory, verdict
-from training.dataset import (
-    Census,
-    RewardOptions,
-    attempt_of,
-    code_after,
-    examples_of,
-    group_of,
-    is_held_out,
-    read_all,
-    rollouts_of,
-    tokenized,
-    verified_of,
-)
+from training.census import Census, is_held_out, read_all
+from training.dataset import examples_of, tokenized
 from training.encoder import LexicalEncoder
+from training.references import code_after, group_of, verified_of
+from training.rewarded import RewardOptions, attempt_of, rollouts_of
 from training.tokens import Tokens
 
 

@@ -10,8 +10,8 @@ from transformers import CohereConfig, CohereForCausalLM, Gemma2Config, Gemma2Fo
 
 from tests.training.tiny_policy import FULL, SMALL_LORA, random_rollouts, rollout, tiny_model, tiny_policy
 from training import DataError
-from training.dataset import Rollout
 from training.policy import LoraOptions, Policy, PolicyOptions, Precision, collate, load_policy
+from training.rewarded import Rollout
 
 PRECISIONS: tuple[Precision, Precision] = ("fp32", "bf16")
 

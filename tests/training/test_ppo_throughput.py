@@ -11,8 +11,8 @@ from rich.console import Console
 from tests.training.tiny_policy import tiny_policy
 from training.benchmark import command, ppo_throughput
 from training.benchmark.ppo_throughput import Sizes, compare
-from training.dataset import Rollout
 from training.reward import Reward
+from training.rewarded import Rollout
 
 TINY = Sizes(hidden=64, layers=1, vocabulary=64, rows=4, prompt=(3, 6), completion=(2, 5), steps=1)
 

@@ -10,7 +10,8 @@ import pytest
 
 from tests.training.trajectories import round_of, trajectory
 from training import DataError
-from training.dataset import Census, examples_of, tokenized
+from training.census import Census
+from training.dataset import examples_of, tokenized
 from training.sft import SftOptions, train_kto, train_sft
 from training.tokens import Tokens
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from training.dataset import Rollout
 from training.policy import LoraOptions, Policy, PolicyOptions
 from training.reward import Reward
+from training.rewarded import Rollout
 
 VOCABULARY = 24
 FULL = PolicyOptions(lora=None)

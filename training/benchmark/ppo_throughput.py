@@ -21,11 +21,11 @@ from typing import Any
 import torch
 
 from training.advantage import AdvantageOptions
-from training.dataset import Rollout
 from training.hardware import peak_memory
 from training.policy import LoraOptions, Policy, PolicyOptions, collate
 from training.ppo import Ppo, PpoOptions
 from training.reward import Reward
+from training.rewarded import Rollout
 
 _BETA = 0.05
 

@@ -1,0 +1,50 @@
+"""What is known of a wrong code: which attempts are at the same one, and its verified fixes and explanations (R_c^w and E_c^w). Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from inference.trajectory import Round, Trajectory
+from training.reward import Verified
+
+
+def group_of(trajectory: Trajectory) -> str:
+    """Names the wrong code: repository, commit and failing tests. Its verified fixes are the references of all attempts at it."""
+    failing = sorted(failure.test for failure in trajectory.problem.failures)
+    text = json.dumps([trajectory.problem.repository, trajectory.problem.head_sha, failing])
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def code_after(patch: str) -> str:
+    """The code of a patch's hunks as it reads afterwards: what CodeBLEU compares, the same for every source of patches."""
+    lines = [line[1:] for line in patch.split("\n") if line[:1] in ("+", " ") and not line.startswith("+++ ")]
+    return "\n".join(lines)
+
+
+def is_verified(round_: Round) -> bool:
+    verdict = round_.verdict or {}
+    return verdict.get("refused_by", "") is None and str(verdict.get("level") or "V") >= "V3"
+
+
+def verified_of(trajectories: Iterable[Trajectory]) -> dict[str, Verified]:
+    """R_c^w and E_c^w of every wrong code, each text once. What people made of a patch counts as verified: they merged it."""
+    found: dict[str, Verified] = {}
+    for one in trajectories:
+        known = found.get(group_of(one), Verified())
+        rounds = [r for r in one.rounds if is_verified(r)]
+        codes = [code_after(r.patch) for r in rounds] + [code_after(f.human_patch) for f in one.feedback if f.human_patch]
+        said = [explanation_of(r) for r in rounds]
+        found[group_of(one)] = Verified(tuple(dict.fromkeys([*known.refinements, *(c for c in codes if c.strip())])),
+                                        tuple(dict.fromkeys([*known.explanations, *(e for e in said if e)])))  # fmt: skip
+    return found
+
+
+def explanation_of(round_: Round) -> str | None:
+    """The explanation of a round; the templates' completion is the explanation alone. None in the mode ``refine``."""
+    if round_.completion is None:
+        return None
+    if round_.explanation_span is None:
+        return round_.completion.strip() if round_.origin == "templates" else None
+    return round_.completion[slice(*round_.explanation_span)]

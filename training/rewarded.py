@@ -1,0 +1,117 @@
+"""Recorded rounds as rewarded rollouts, flat token arrays that PPO learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from inference.trajectory import Feedback, Round, Trajectory
+from training.census import Census
+from training.encoder import Encoder
+from training.references import code_after, explanation_of, group_of, is_verified, verified_of
+from training.reward import Attempt, PaperOptions, Reward, Verified, gated_reward, paper_reward
+from training.tokens import Tokens, token_at
+
+RewardName = Literal["paper", "gated"]
+_TEST_CHECKS = frozenset({"target", "repeats", "regressions"})
+"""Checks that a patch fails by what tests say. Any other refusal is for what the patch is."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One completion with its reward, as flat token arrays. ``explanation_end``: index into ``completion_ids`` of the explanation's last
+    token, None where nothing is explained. ``logprobs``: of the policy that sampled it, where they were kept. ``group`` names the
+    wrong code."""
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    explanation_end: int | None
+    reward: Reward
+    group: str
+    right: bool
+    logprobs: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class RewardOptions:
+    """Which reward, and the paper's ambiguities."""
+
+    name: RewardName = "paper"
+    paper: PaperOptions = field(default_factory=PaperOptions)
+
+
+def reward_of(attempt: Attempt, verified: Verified, encoder: Encoder, options: RewardOptions) -> Reward | None:
+    scored = paper_reward if options.name == "paper" else gated_reward
+    return scored(attempt, verified, encoder, options.paper)
+
+
+def attempt_of(round_: Round, feedback: Sequence[Feedback] = ()) -> Attempt:
+    """A recorded round as the rewards read it. In its extra fields ``hidden`` holds [passed, total] of tests that nobody was shown, and
+    ``visible`` of those that were, where the round was judged without a whole verdict."""
+    verdict = round_.verdict or {}
+    after = _counts(verdict, "after")
+    total = _counts(verdict, "before").get("total", 0) or after.get("total", 0)
+    refused = verdict.get("refused_by")
+    hidden_passed, hidden_total = _pair(round_, "hidden") or (0, 0)
+    passed, total = _pair(round_, "visible") or (after.get("passed", 0), total)
+    return Attempt(
+        code_after(round_.patch), explanation_of(round_), min(passed, total), max(total, 1), hidden_passed, hidden_total,
+        str(refused) if refused is not None and refused not in _TEST_CHECKS else None, tuple(feedback))  # fmt: skip
+
+
+def _pair(round_: Round, name: str) -> tuple[int, int] | None:
+    match round_.extra.get(name):
+        case [int(passed), int(total)] if total > 0:
+            return passed, total
+    return None
+
+
+def _counts(verdict: Mapping[str, Any], when: str) -> Mapping[str, int]:
+    counts = verdict.get("counts")
+    found = counts.get(when) if isinstance(counts, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
+
+def rollouts_of(
+    trajectories: Sequence[Trajectory], tokens: Tokens, encoder: Encoder, options: RewardOptions, most_tokens: int, census: Census,
+    verified: Mapping[str, Verified] | None = None,
+) -> list[Rollout]:  # fmt: skip
+    """Every recorded round that a model sampled, right or wrong (section 3), with its reward. ``verified``: references from elsewhere,
+    such as the collected data while rollouts are fresh."""
+    references = {**(verified or {}), **{g: v for g, v in verified_of(trajectories).items() if not verified or g not in verified}}
+    rollouts = []
+    for one in trajectories:
+        group = group_of(one)
+        for number, round_ in enumerate(one.rounds):
+            if round_.completion is None or not round_.messages:
+                census.leave_out("round without a dialogue", one.id)
+                continue
+            feedback = one.feedback if number == one.chosen else ()
+            attempt = attempt_of(round_, feedback)
+            reward = reward_of(attempt, references.get(group, Verified()), encoder, options)
+            if reward is None:
+                census.leave_out("nobody has repaired this code: the paper's scores are undefined", one.id)
+                continue
+            rollout = _rollout(round_, reward, group, bool(is_verified(round_)), tokens, most_tokens)
+            if rollout is None:
+                census.leave_out("longer than the model's context", one.id)
+                continue
+            census.counts["rollouts"] += 1
+            rollouts.append(rollout)
+    return rollouts
+
+
+def _rollout(round_: Round, reward: Reward, group: str, right: bool, tokens: Tokens, most_tokens: int) -> Rollout | None:
+    completion = round_.completion or ""
+    if sum(len(m.content) for m in round_.messages) + len(completion) >= 40 * most_tokens:
+        return None
+    prompt = tokens.prompt(round_.messages)
+    # Token ids of another model's tokenizer would be noise: they, and the log-probabilities of them, count where they say this completion.
+    own = round_.token_ids is not None and tokens.decode(round_.token_ids).startswith(completion)
+    ids = list(round_.token_ids or ()) if own else tokens.completion(completion)
+    if len(prompt) + len(ids) > most_tokens or not ids:
+        return None
+    end = token_at(tokens.decode, ids, round_.explanation_span[1]) if round_.explanation_span is not None else None
+    logprobs = round_.logprobs if own and round_.logprobs and len(round_.logprobs) == len(ids) else None
+    return Rollout(tuple(prompt), tuple(ids), end, reward, group, right, logprobs)

@@ -1,0 +1,70 @@
+"""Where ``ledex-train collect`` takes wrong code from, and what it must not touch: MBPP-style files, repositories with tests."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from inference.model import Sampler
+from inference.refinement import Effort
+from sandbox.runner import Runner
+from training import DataError
+from training.benchmark import mbpp
+from training.collect import Teacher, model_teacher, template_teacher
+from training.contamination import Guarded, guard
+from training.problems import Planted, planted_in_repository, planted_in_tasks
+from training.recipe import CollectOptions
+
+
+def training_ids(ids: str) -> range:
+    """Raises DataError for ids outside of those that are trained on."""
+    match = re.fullmatch(r"(\d+)-(\d+)", ids)
+    found = range(int(match[1]), int(match[2]) + 1) if match else range(0)
+    allowed = mbpp.STATISTICS
+    if not found or found.start < allowed.start or found.stop > allowed.stop:
+        raise DataError(f"collect.ids {ids!r}: write FROM-TO inside {allowed.start}-{allowed.stop - 1}, the ids that are trained on")
+    return found
+
+
+def sources(
+    runner: Runner, options: CollectOptions, problems: Path | None, repositories: Sequence[Path], licence: str
+) -> Iterator[Planted]:  # fmt: skip
+    """MBPP's training ids, or the tasks of ``problems`` (the same JSONL), and after them the repositories. Raises DataError."""
+    for repository in repositories:
+        if not repository.is_dir():
+            raise DataError(f"there is no repository {repository}: name the folder of a checkout with tests")
+    tasks = _tasks(problems) if problems is not None else [] if repositories else mbpp.read_tasks(training_ids(options.ids))
+    planted: list[Iterable[Planted]] = [planted_in_tasks(runner, tasks, options.seed, each=options.each)]
+    planted += [planted_in_repository(one, one.resolve().name, options.seed, licence, each=options.each) for one in repositories]
+    return itertools.chain.from_iterable(planted)
+
+
+def _tasks(path: Path) -> list[mbpp.Task]:
+    try:
+        return mbpp.read_tasks(range(1 << 40), path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} holds no tasks as MBPP writes them (task_id, code, test_list, test_setup_code): {error}") from None
+
+
+def evaluation_sets(named: Sequence[str]) -> Guarded:
+    """MBPP's ids that figures are reported on or tuned by, and what ``named`` says: NAME=FOLDER of Python files. Raises DataError."""
+    sets = {
+        "MBPP 11-510": [task.program for task in mbpp.read_tasks(mbpp.REPORTED)],
+        "MBPP 511-600": [task.program for task in mbpp.read_tasks(mbpp.TUNING)],
+    }
+    for one in named:
+        name, _, folder = one.partition("=")
+        files = sorted(Path(folder).rglob("*.py")) if folder else []
+        if not files:
+            raise DataError(f"--guard {one}: write NAME=FOLDER, with Python files below the folder")
+        sets[name] = [file.read_text(encoding="utf-8", errors="replace") for file in files]
+    return guard(sets)
+
+
+def teacher_of(name: str, sampler: Sampler | None, options: CollectOptions, adapter: str | None = None) -> Teacher:
+    """``templates``, or a model: a larger one, or the one in training itself."""
+    if name == "templates" or sampler is None:
+        return template_teacher
+    return model_teacher(sampler, Effort(samples=options.samples, rounds=0, temperature=options.temperature), adapter)
