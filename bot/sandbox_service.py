@@ -90,7 +90,7 @@ def told(outcome: Outcome) -> Outcome:
     """Without what only the search needed; it may be large."""
     if outcome.reproduction is not None:
         outcome = replace(outcome, reproduction=replace(outcome.reproduction, coverage=Coverage()))
-    return replace(outcome, suspects=())
+    return replace(outcome, suspects=(), search=replace(outcome.search, ranked=[]))
 
 
 class RemoteRepair:

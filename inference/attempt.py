@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inference import choice
+from inference.confidence import verified_signals
 from inference.localization import Suspect, localize
 from inference.patch import merged, unified_diff
 from inference.policy import Policy
@@ -142,7 +143,8 @@ class Attempt:
             verdict = with_regression_test(self.bench, self.head, reproduction, proposal.patch, verdict, proposal.tests, self.folder)
         self.search.judged["cold"] = self.search.judged.get("cold", 0) + 1
         self.search.seconds["cold"] = self.search.seconds.get("cold", 0.0) + verdict.seconds
-        return replace(proposal, verdict=verdict, tests=proposal.tests if holds(verdict) else {})
+        checked = replace(proposal, verdict=verdict, tests=proposal.tests if holds(verdict) else {})
+        return replace(checked, signals={**proposal.signals, **verified_signals(checked, reproduction)})
 
     def joined(
         self, reproduction: Reproduction, accepted: Sequence[tuple[tuple[str, ...], Proposal]]

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import math
-import textwrap
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import islice
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from inference.edits import Candidate, FunctionSource
-from inference.templates.idioms import shipped
-from inference.templates.space import Space
+from inference.edits import Candidate
+from inference.prior import Crowd, cost, crowd_of, terms
 from sandbox import CandidateServerError
 from sandbox.candidates import CandidateServer, Unit
 
@@ -23,23 +17,10 @@ if TYPE_CHECKING:
 
     from inference.proposer import Proposal
 
-_BUCKET_COST = {1: 0.0, 2: 1.0, 3: 1.6, 4: 2.9, 5: 1.0, 6: 2.6}
 _MOST_CLUSTERED = 60
 _MEMBERS = 2
-_RELIABILITY = {
-    "drop-index": -0.8, "drop-operand": -0.5, "builtin": -0.6, "unwrap": -0.4, "name": -0.4, "method": -0.4, "arithmetic-operator": -0.1,
-    "compare-operator": 0.5, "wrap": 0.2, "guard": 0.8, "weaken": 0.9, "donor": 1.0, "constant-to-name": 0.7, "condition": 0.8,
-    "strengthen": 1.7, "arithmetic": 1.4, "augment": 0.4, "cast": 0.4, "unwrap-statement": 0.8, "negate": 0.7, "synthesis": 0.6,
-}  # fmt: skip
-"""Half the log odds of wrong to right, one added to each, among the behaviours that passed the shown tests of 112 bugs planted into MBPP
-ids 601-974 (2026-11-26): what a condition that is strengthened makes pass is hardly ever right."""
-_TEMPLATE, _SURPRISE, _IDLE, _CROWD = 0.8, 0.15, 2.0, 0.5
-_LESS, _MORE = -3.0, 5.0
-"""Weights of the template's own cost, of how much less likely the function reads (nats, cut off at both ends), of a parameter more or
-less that nothing reads, and of the logarithm of how many candidates of the same templates the function has: each passes by luck as easily.
-Chosen on the same bugs: the right behaviour comes first in 102 of the 112 where it is among the plausible (96 before), and in 60 of 69 on
-ids 511-600 (53)."""
-_MOST_COUNTED = 8000
+_FAR = 12.0
+"""A margin (nats) above which it says nothing more; what has no rival has this one."""
 
 
 def changed_lines(patch: bytes) -> int:
@@ -66,7 +47,8 @@ def is_doubtful(accepted: Proposal) -> bool:
 
 @dataclass(frozen=True)
 class Plausible:
-    """A candidate that passed on the warm tiers. ``behaviour`` names its cluster; ``alternatives`` counts other behaviours found."""
+    """A candidate that passed on the warm tiers. ``behaviour`` names its cluster; ``alternatives`` counts other behaviours found;
+    ``signals`` is what is known of it as numbers: see ``rank``."""
 
     candidate: Candidate
     unit: Unit
@@ -74,68 +56,25 @@ class Plausible:
     score: float = 0.0
     behaviour: str | None = None
     alternatives: int = 0
-
-
-Crowd = Mapping[str, int]
-"""Template -> how many candidates of it a function has."""
-
-
-def cost(candidate: Candidate, crowd: Crowd | None = None) -> float:
-    """How unlikely a candidate is before anything is run: its templates' cost, number and record, its bucket, what it removes and writes,
-    and how the function reads with it. A model's candidate (bucket 0) has its own likelihood, and only its size counts beside it."""
-    written = sum(len(e.new.strip()) for e in candidate.edits)
-    removed = sum(len(candidate.function.text[e.start : e.end].strip()) for e in candidate.edits)
-    size = 0.01 * written + 0.01 * max(removed - written, 0)
-    if candidate.bucket == 0:
-        return candidate.cost + 2.0 + size
-    trust = _RELIABILITY.get(candidate.template, 0.0)
-    others = sum(math.log(max((crowd or {}).get(part, 1), 1)) for part in candidate.template.split("+"))
-    return _TEMPLATE * candidate.cost + _BUCKET_COST[candidate.bucket] + size + trust + _CROWD * others + reading(candidate)
-
-
-def _crowd(function: FunctionSource) -> Crowd:
-    space, seen = Space(function), set[int]()
-    found = (c.template for bucket in (1, 2, 3) for c in space.candidates(bucket, seen))
-    return Counter(islice(found, _MOST_COUNTED))
-
-
-def reading(candidate: Candidate) -> float:
-    """What the edited function's text adds to the cost: how unusual its expressions became, and parameters that nothing reads."""
-    function = candidate.function
-    if function.qualname == "<module>" or any(e.start < function.start or e.end > function.end for e in candidate.edits):
-        return 0.0
-    start = max(function.text.rfind("\n", 0, function.start), function.text.rfind("\r", 0, function.start)) + 1
-    before, after = _reads(function.text[start : function.end]), _reads(candidate.apply()[start : _end(candidate)])
-    if before is None or after is None:
-        return 0.0
-    return _SURPRISE * min(max(after[0] - before[0], _LESS), _MORE) + _IDLE * (after[1] - before[1])
-
-
-def _end(candidate: Candidate) -> int:
-    return candidate.function.end + sum(len(e.new) - (e.end - e.start) for e in candidate.edits)
-
-
-@lru_cache(maxsize=512)
-def _reads(text: str) -> tuple[float, int] | None:
-    """(surprise of a function's expressions, parameters that it never reads); None for what does not parse alone."""
-    try:
-        tree = ast.parse(textwrap.dedent(text))
-    except (SyntaxError, ValueError):
-        return None
-    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    parameters = [node.arg for node in ast.walk(tree) if isinstance(node, ast.arg) and node.arg not in ("self", "cls")]
-    return shipped().surprise(tree), sum(name not in read for name in parameters)
+    signals: Mapping[str, float] = field(default_factory=dict)
 
 
 def rank(plausible: Sequence[Plausible], server: CandidateServer) -> list[Plausible]:
-    """Best first: first one patch of each behaviour, by the summed likelihood of the patches that act alike; then the rest by cost."""
+    """Best first: first one patch of each behaviour, by the summed likelihood of the patches that act alike; then the rest by cost.
+
+    The ``signals`` of each are the terms of its cost (``inference.prior.terms``) and how its behaviour stands among the others
+    (``arrange``); a model's patch has only the latter.
+    """
     crowds: dict[tuple[str, str, int], Crowd] = {}
     for function in (p.candidate.function for p in plausible if p.candidate.bucket):
         key = function.path, function.qualname, function.start
         if key not in crowds:
-            crowds[key] = _crowd(function)
-    costs = [cost(c, crowds.get((c.function.path, c.function.qualname, c.function.start))) for c in (p.candidate for p in plausible)]
-    weighed = [replace(p, score=-price) for p, price in zip(plausible, costs, strict=True)]
+            crowds[key] = crowd_of(function)
+    weighed = []
+    for found in plausible:
+        candidate = found.candidate
+        crowd = crowds.get((candidate.function.path, candidate.function.qualname, candidate.function.start))
+        weighed.append(replace(found, score=-cost(candidate, crowd), signals=terms(candidate, crowd) if candidate.bucket else {}))
     ordered = sorted(weighed, key=lambda p: (-p.score, p.candidate.line, p.edits))
     behaviours = _behaviours(ordered[:_MOST_CLUSTERED], server)
     return arrange(replace(p, behaviour=behaviours.get(n)) for n, p in enumerate(ordered))
@@ -144,17 +83,31 @@ def rank(plausible: Sequence[Plausible], server: CandidateServer) -> list[Plausi
 def arrange(named: Iterable[Plausible]) -> list[Plausible]:
     """Order clusters by log-sum of their likeliest members' likelihoods; each cluster's cheapest member comes before any second member.
 
-    Two members count: agreement is evidence, but forty ways to write `if False` are not forty times as likely as one right operator.
+    ``signals`` of a first member: ``margin`` to the likeliest other behaviour (nats), ``share`` of all likelihood, ``members``. Two members
+    count: agreement is evidence, but forty ways to write `if False` are not forty times as likely as one right
+    operator.
     """
     clusters: dict[str, list[Plausible]] = {}
     for number, found in enumerate(named):
         clusters.setdefault(found.behaviour or f"alone-{number}", []).append(found)
-    weighed = [(math.log(sum(math.exp(p.score) for p in members[:_MEMBERS])), members) for members in clusters.values()]
+    weighed = [(_log_sum([p.score for p in members[:_MEMBERS]]), members) for members in clusters.values()]
     weighed.sort(key=lambda w: -w[0])
     others = len(clusters) - 1
-    first = [replace(members[0], score=weight, alternatives=others) for weight, members in weighed]
+    whole = _log_sum([weight for weight, _ in weighed])
+    first = []
+    for place, (weight, members) in enumerate(weighed):
+        rival = next((w for n, (w, _) in enumerate(weighed) if n != place), None)
+        margin = _FAR if rival is None else max(min(weight - rival, _FAR), -_FAR)
+        standing = {"margin": margin, "share": math.exp(weight - whole), "members": float(len(members))}
+        first.append(replace(members[0], score=weight, alternatives=others, signals={**members[0].signals, **standing}))
     rest = sorted((replace(p, alternatives=others) for _, members in weighed for p in members[1:]), key=lambda p: -p.score)
     return first + rest
+
+
+def _log_sum(logarithms: Sequence[float]) -> float:
+    """The logarithm of a sum of exponentials; -inf for none."""
+    most = max(logarithms, default=-math.inf)
+    return most + math.log(sum(math.exp(x - most) for x in logarithms)) if logarithms else most
 
 
 def _behaviours(ordered: Sequence[Plausible], server: CandidateServer) -> Mapping[int, str]:

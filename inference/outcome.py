@@ -90,6 +90,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
                 "verdict": p.verdict.to_json() if p.verdict is not None else None, "model": p.model or None,
                 "prior": round(p.prior, 4), "alternatives": p.alternatives,
                 "test_patch": test_patch(p).decode("utf-8", "replace") or None,
+                "signals": {name: round(value, 4) for name, value in sorted(p.signals.items())},
             }
             for p in outcome.proposals
         ],

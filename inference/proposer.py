@@ -73,6 +73,8 @@ class Proposal:
     """New files with a regression test that came with it: path -> content. Only where the verdict says that it holds is it to be shown."""
     model: str = ""
     """Who sampled it: the base model's name, and after a + the adapter's with its version."""
+    signals: Mapping[str, float] = field(default_factory=dict)
+    """What is known of it as numbers, for the estimate of how probably it is right: see ``inference.confidence``."""
 
 
 @dataclass
@@ -94,6 +96,9 @@ class Search:
     """Seconds in which a model was sampling."""
     models: list[str] = field(default_factory=list)
     """Who was sampled, as in ``Proposal.model``."""
+    ranked: list[tuple[Proposal, ...]] = field(default_factory=list)
+    """Of each search by templates one patch of each behaviour that passed the failing tests, best first, unverified: for who measures the
+    ranking, and told nobody."""
 
     def to_json(self) -> Mapping[str, object]:
         return {

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from inference.choice import Plausible, rank
 from inference.edits import Candidate
@@ -22,6 +22,7 @@ _MOST_PASSING_TESTS = 60
 _BATCH = {"in_process": 96, "fork": 24}
 _IN_PROCESS_FACTOR = 6.0
 _TYPED = (1, 2, 3, 5)
+_MOST_TOLD = 12
 _COLD_RUNS = 9
 """Runs of the tests that verification makes (V1, repeats, control, mutants), and one and a half for choosing."""
 
@@ -76,14 +77,20 @@ class EmbeddedProposer:
             search.exhausted = state.schedule.exhausted
             search.first_plausible = state.first
             report(Progress("choose", f"{len(state.plausible)} plausible of {sum(search.judged.values())} candidates"))
-            for found in rank(state.plausible, server):
-                candidate = found.candidate
-                patch = _patch(problem, candidate)
-                if patch is not None:
-                    text = explain(problem, server, candidate, found.alternatives)
-                    yield Proposal(
-                        patch, text, self.origin, found.score, found.behaviour, candidate.function.path, candidate.line,
-                        candidate.function.qualname, candidate.template, alternatives=found.alternatives)  # fmt: skip
+            ranked = [(found, p) for found in rank(state.plausible, server) if (p := self._proposal(problem, found)) is not None]
+            search.ranked.append(tuple(p for _, p in ranked if "margin" in p.signals)[:_MOST_TOLD])
+            for found, proposal in ranked:
+                yield replace(proposal, explanation=explain(problem, server, found.candidate, found.alternatives))
+
+    def _proposal(self, problem: Problem, found: Plausible) -> Proposal | None:
+        """The patch of a plausible candidate, unexplained; None where it cannot be written."""
+        candidate = found.candidate
+        patch = _patch(problem, candidate)
+        if patch is None:
+            return None
+        return Proposal(
+            patch, "", self.origin, found.score, found.behaviour, candidate.function.path, candidate.line, candidate.function.qualname,
+            candidate.template, alternatives=found.alternatives, signals=found.signals)  # fmt: skip
 
 
 def _server(problem: Problem, state: _State) -> CandidateServer:

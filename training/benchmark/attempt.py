@@ -30,7 +30,8 @@ class RepairJob:
 
 
 Repair = Callable[[RepairJob], dict[str, Any]]
-"""A module-level function (it is called in a fresh process) that returns what ``ledex fix --json`` writes."""
+"""A module-level function (it is called in a fresh process) that returns what ``ledex fix --json`` writes, and where it knows them under
+"ranked" the patches of each search: see ``Search.ranked``."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ def ledex_repair(job: RepairJob) -> dict[str, Any]:
         path=job.path, test=job.test, python=job.python, budget=job.budget, setup_timeout=job.setup_timeout,
         engine=cast(Engine, job.engine), environment=dict(job.environment),
     )  # fmt: skip
-    outcome: dict[str, Any] = outcome_json(repair_checkout(request))
-    return outcome
+    found = repair_checkout(request)
+    ranked = [[{"patch": p.patch.decode("utf-8", "surrogateescape"), "template": p.template, "signals": dict(p.signals)} for p in one]
+              for one in found.search.ranked]  # fmt: skip
+    return {**outcome_json(found), "ranked": ranked}
 
 
 class Interrupted(Exception):

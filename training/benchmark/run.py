@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -24,6 +24,8 @@ from training.benchmark.checkout import apply_patch
 
 JUDGED = 5
 """Proposals of one task that are held against the reference, best first."""
+RANKED = 8
+"""Behaviours of one search that are held against the reference, best first."""
 GRACE = 120.0
 """Seconds past set-up, reproduction and budget after which a repair counts as hung."""
 
@@ -33,7 +35,7 @@ class Result:
     """What came of one task. Holds no code: results on held-back tasks may be read by anyone.
 
     ``right`` is the judge's word on the first proposal (None where nothing judges), ``right_rank`` the position of the first right
-    proposal (1-based), ``place`` whether the first proposal changes only functions that the true fix changes, ``miss`` "" if fixed.
+    proposal (1-based), ``first_right`` the judge's word on the first one whether it was shown or withheld, ``place`` whether the first proposal changes only functions that the true fix changes, ``miss`` "" if fixed.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Result:
     fixed: bool = False
     right: bool | None = None
     right_rank: int | None = None
+    first_right: bool | None = None
     place: bool | None = None
     level: str = ""
     status: str = ""
@@ -50,7 +53,9 @@ class Result:
     detail: str = ""
     proposals: int = 0
     signals: Mapping[str, Any] = field(default_factory=dict)
-    """What ``inference.choice`` knows of the first proposal: origin, level, prior, alternatives, lines."""
+    """What is known of the first proposal: origin, template, level, and the numbers of ``inference.confidence``."""
+    ranked: Sequence[Sequence[Mapping[str, Any]]] = ()
+    """Of each search, best first, one of each behaviour that passed the shown tests: its template, its signals, whether it is right."""
     candidates: Mapping[str, Any] = field(default_factory=dict)
     timings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
@@ -127,14 +132,18 @@ def run_mbpp(bug: mbpp.Bug, runner: Runner, repair: Repair, budget: float, engin
         job = RepairJob(repository, python=Path(sys.executable), budget=budget, setup_timeout=120.0, engine=engine)
         tried = attempt(repair, job, budget + job.setup_timeout + GRACE, stop)
         proposals = _proposals(tried)[:JUDGED]
-        judged = [_judge(bug, runner, repository, Path(scratch, f"patched{i}"), p["patch"]) for i, p in enumerate(proposals)]
+        judge = _Judge(bug, runner, repository, Path(scratch))
+        judged = [judge(p["patch"]) for p in proposals]
+        ranked = [[{"template": p["template"], "signals": p["signals"], "right": judge(p["patch"])[1]} for p in one[:RANKED]]
+                  for one in (tried.outcome or {}).get("ranked", ())]  # fmt: skip
     passes = bool(judged) and judged[0][0]
     fixed = _status(tried) == "fixed" and passes
     rank = next((i + 1 for i, (_, right) in enumerate(judged) if right), None)
     detail = "" if fixed or _status(tried) != "fixed" else "the shown asserts do not pass with the patch"
     return _result(
         tried, bug.id, "mbpp", bug.mutant.kind, operator=bug.mutant.operator, fixed=fixed, right=fixed and rank == 1,
-        right_rank=rank if fixed else None, miss="" if fixed else mbpp_miss(bug.mutant.kind, tried.outcome), detail=detail,
+        right_rank=rank if fixed else None, first_right=judged[0][1] if judged else None, ranked=ranked,
+        miss="" if fixed else mbpp_miss(bug.mutant.kind, tried.outcome), detail=detail,
     )  # fmt: skip
 
 
@@ -200,15 +209,27 @@ def load_or_make_suite(
 _ENVIRONMENTS = threading.Lock()  # two tasks of one repository must not clone or build the same thing at once
 
 
-def _judge(bug: mbpp.Bug, runner: Runner, repository: Path, patched: Path, patch: str) -> tuple[bool, bool]:
-    """(passes the shown asserts, is right) of one patch."""
-    shutil.copytree(repository, patched)
-    if not apply_patch(patched, patch):
-        return False, False
-    program = (patched / "solution.py").read_text(encoding="utf-8")
-    outcomes = judging.execute(runner, program, [bug.oracle.hidden, *bug.task.shown], bug.oracle.calls)
-    passes = all(outcomes.holds(i + 1) for i in range(len(bug.task.shown)))
-    return passes, passes and judging.agrees(bug.oracle, outcomes)
+class _Judge:
+    """(passes the shown asserts, is right) of patches of one bug, each judged once."""
+
+    def __init__(self, bug: mbpp.Bug, runner: Runner, repository: Path, scratch: Path) -> None:
+        self.bug, self.runner, self.repository, self.scratch = bug, runner, repository, scratch
+        self.known: dict[str, tuple[bool, bool]] = {}
+
+    def __call__(self, patch: str) -> tuple[bool, bool]:
+        if patch not in self.known:
+            self.known[patch] = self._judged(patch, self.scratch / f"patched{len(self.known)}")
+        return self.known[patch]
+
+    def _judged(self, patch: str, patched: Path) -> tuple[bool, bool]:
+        shutil.copytree(self.repository, patched)
+        if not apply_patch(patched, patch):
+            return False, False
+        program = (patched / "solution.py").read_text(encoding="utf-8")
+        asserts = [self.bug.oracle.hidden, *self.bug.task.shown]
+        outcomes = judging.execute(self.runner, program, asserts, self.bug.oracle.calls)
+        passes = all(outcomes.holds(i + 1) for i in range(len(self.bug.task.shown)))
+        return passes, passes and judging.agrees(self.bug.oracle, outcomes)
 
 
 def _proposals(tried: Attempt) -> list[dict[str, Any]]:
@@ -222,9 +243,8 @@ def _status(tried: Attempt) -> str:
 
 
 def _signals(proposal: Mapping[str, Any]) -> dict[str, Any]:
-    lines = [line for line in str(proposal["patch"]).split("\n") if line[:1] in ("+", "-") and line[:3] not in ("+++", "---")]
-    kept = ("origin", "template", "prior", "alternatives")
-    return {"lines": len(lines), "level": proposal["verdict"].get("level"), **{name: proposal.get(name) for name in kept}}
+    kept = ("origin", "template", "prior")
+    return {**proposal.get("signals", {}), "level": proposal["verdict"].get("level"), **{name: proposal.get(name) for name in kept}}
 
 
 def _result(tried: Attempt, id_: str, suite: str, kind: str, **facts: Any) -> Result:
