@@ -122,7 +122,7 @@ def repair_request(context: Context, claim: Claim, work: Work, commits: Commits,
     return RepairRequest(
         path=commits.path, head=commits.head_sha, base=commits.base_sha, budget=settings.repair_seconds,
         setup_timeout=settings.setup_seconds, jobs=settings.repair_jobs, policy=work.policy.policy, search=search,
-        near=named_paths(work.triaged),
+        near=named_paths(work.triaged), hint=str(claim.payload.get("hint") or ""),
         repository=f"{claim.repository}{'#fork' if work.pull.is_fork else ''}",
         fixer=None if work.triaged.failures else work.triaged.fixer)  # fmt: skip
 

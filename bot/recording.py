@@ -137,7 +137,8 @@ def _round(proposal: Proposal) -> Round:
     assert proposal.verdict is not None
     return Round(
         proposal.origin, proposal.patch.decode("utf-8", "surrogateescape"), proposal.verdict.to_json(), completion=proposal.explanation,
-        explanation_span=(0, len(proposal.explanation)))  # fmt: skip
+        explanation_span=(0, len(proposal.explanation)),
+        extra={"signals": dict(proposal.signals), "score": proposal.score, "withheld": proposal.withheld or None})  # fmt: skip
 
 
 def note_feedback(session: Session, fix: FixRow, fate: Fate | str, now: float, actor: str | None = None) -> bool:

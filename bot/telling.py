@@ -60,7 +60,8 @@ def told(pull: PullRequest, run: FailedRun, triaged: Triage, outcome: Outcome, p
         return replace(
             view, state="fix_ready", level=f"V{verdict.level}", fixed=failing, total=verdict.after.total if verdict.after else 0,
             explanation=best.explanation, patch=best.patch, apply_line=pull.is_fork,
-            proof=proof_facts(pull, outcome, best, base_sha), unchecked=_unchecked(best), model=best.model)  # fmt: skip
+            proof=proof_facts(pull, outcome, best, base_sha), unchecked=_unchecked(best), model=best.model,
+            confidence=_confidence(best))  # fmt: skip
     if state == "pre_existing":
         return replace(view, caused_by_pr=False)
     return view
@@ -137,6 +138,13 @@ def _commands(state: State, policy: RepositoryPolicy, pull: PullRequest) -> tupl
         committing = ("apply", "pr") if may_commit(policy, pull) else ()
         return (*committing, "reject")
     return {"flaky": ("rerun",), "explained": ("retry",), "not_reproduced": ("retry", "rerun")}.get(state, ())
+
+
+def _confidence(proposal: Proposal) -> str:
+    """How probably the patch is right; only where that was measured."""
+    if proposal.score is None:
+        return ""
+    return f"of patches like this one, about {proposal.score:.0%} were right where the true fix was known"
 
 
 def _unchecked(proposal: Proposal) -> tuple[str, ...]:

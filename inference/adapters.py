@@ -14,49 +14,30 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
-import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from inference import InferenceError
+from inference.adapter_card import (
+    FORMAT,
+    WEIGHTS,
+    AdapterError,
+    Card,
+    hash_weights,
+    is_name,
+    is_served_name,
+    read_card,
+    read_json,
+    split_served_name,
+    write_json,
+)
 
-FORMAT: Final = "1.0"
-WEIGHTS: Final = ("adapter_config.json", "adapter_model.safetensors")
-"""What an adapter is made of. Pickled weights (``.bin``) are refused: reading them runs code."""
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_SERVED = re.compile(rf"({_NAME.pattern})@([0-9a-f]{{64}})")
-
-
-class AdapterError(InferenceError):
-    """The registry, or an adapter in it, cannot be used as asked; one sentence."""
-
-    reason = "adapter"
-
-
-@dataclass(frozen=True)
-class Card:
-    """One version. ``parent``: the served name of the version that it was trained on from, None for the base model. ``data``: what it was
-    trained on. ``hash``: SHA-256 over the names and bytes of ``WEIGHTS``. ``created``: seconds since 1970."""
-
-    name: str
-    version: int
-    base_model: str
-    hash: str
-    created: float
-    parent: str | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def served_name(self) -> str:
-        return f"{self.name}@{self.hash}"
+__all__ = ["WEIGHTS", "AdapterError", "Card", "Registry", "States", "hash_weights", "is_served_name", "split_served_name"]
 
 
 @dataclass(frozen=True)
@@ -104,30 +85,6 @@ def _fraction(repository_id: int | str) -> float:
     return int.from_bytes(hashlib.sha256(f"canary:{repository_id}".encode()).digest()[:7], "big") / (1 << 56)
 
 
-def is_served_name(text: str) -> bool:
-    return _SERVED.fullmatch(text) is not None
-
-
-def split_served_name(text: str) -> tuple[str, str | None]:
-    """Name and hash; another name than a served one is given back without a hash."""
-    found = _SERVED.fullmatch(text)
-    return (found[1], found[2]) if found else (text, None)
-
-
-def hash_weights(folder: Path) -> str:
-    """The hash of an adapter's files. Raises AdapterError where one is missing, or is a link."""
-    digest = hashlib.sha256()
-    for name in WEIGHTS:
-        path = folder / name
-        if path.is_symlink() or not path.is_file():
-            raise AdapterError(f"{folder} holds no adapter: {name} is not there as a plain file")
-        digest.update(f"{name}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
-
-
 class Registry:
     """The only reader and writer of the folder; several processes and threads may use it at a time."""
 
@@ -144,7 +101,7 @@ class Registry:
 
         Raises AdapterError.
         """
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             raise AdapterError(f"{name!r} is no name for an adapter: use small letters, digits, dots, dashes and underscores")
         with self._locked():
             home = self.folder / name
@@ -161,7 +118,7 @@ class Registry:
                     return cards[digest]
                 version = max((card.version for card in cards.values()), default=0) + 1
                 card = Card(name, version, base_model, digest, time.time(), parent, data or {}, metrics or {})
-                _write(copy / "card.json", {"format": FORMAT, **asdict(card)})
+                write_json(copy / "card.json", {"format": FORMAT, **asdict(card)})
                 copy.rename(home / str(version))
             return card
 
@@ -169,7 +126,7 @@ class Registry:
         """Every version, by name and number. Raises AdapterError."""
         if not self.folder.is_dir():
             return ()
-        names = sorted(path.name for path in self.folder.iterdir() if path.is_dir() and _NAME.fullmatch(path.name))
+        names = sorted(path.name for path in self.folder.iterdir() if path.is_dir() and is_name(path.name))
         return tuple(card for name in names for card in self._cards(name))
 
     def card(self, served_name: str) -> Card:
@@ -185,7 +142,7 @@ class Registry:
         path = self.folder / "registry.json"
         if not path.exists():
             return States()
-        data = _read(path)
+        data = read_json(path)
         values = {name: data.get(name) for name in ("active", "canary", "previous")}
         if not all(value is None or (isinstance(value, str) and is_served_name(value)) for value in values.values()):
             raise AdapterError(f"{path} holds something other than served names: restore it from a copy, or delete it for the base model")
@@ -235,12 +192,12 @@ class Registry:
     def _cards(self, name: str) -> list[Card]:
         home = self.folder / name
         versions = (path for path in home.iterdir() if re.fullmatch("[1-9][0-9]{0,8}", path.name)) if home.is_dir() else ()
-        return [_card(path / "card.json", name, int(path.name)) for path in sorted(versions, key=lambda path: int(path.name))]
+        return [read_card(path / "card.json", name, int(path.name)) for path in sorted(versions, key=lambda path: int(path.name))]
 
-    def _change(self, change: Any) -> States:
+    def _change(self, change: Callable[[States], States]) -> States:
         with self._locked():
-            states: States = change(self.states())
-            _write(self.folder / "registry.json", {"format": FORMAT, **asdict(states)})
+            states = change(self.states())
+            write_json(self.folder / "registry.json", {"format": FORMAT, **asdict(states)})
             return states
 
     @contextlib.contextmanager
@@ -259,43 +216,3 @@ class Registry:
 def _stamp(path: Path) -> tuple[int, int, int]:
     status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _card(path: Path, name: str, version: int) -> Card:
-    data = _read(path)
-    known: dict[str, Any] = {one.name: data[one.name] for one in fields(Card) if one.name in data}
-    types: dict[str, Any] = {"name": str, "version": int, "base_model": str, "hash": str, "created": (int, float), "data": dict,
-                             "metrics": dict}  # fmt: skip
-    if not all(isinstance(known.get(key), kind) for key, kind in types.items()) or not isinstance(known.get("parent"), str | None):
-        raise AdapterError(f"{path} is no card of an adapter: a field is missing or of the wrong type")
-    card = Card(**known)
-    if (card.name, card.version) != (name, version) or not is_served_name(card.served_name):
-        raise AdapterError(f"{path} is the card of something else, {card.name[:80]} version {card.version}")
-    return card
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise AdapterError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError):
-        raise AdapterError(f"{path} is no JSON") from None
-    if not isinstance(data, dict) or str(data.get("format", "")).partition(".")[0] != FORMAT.partition(".")[0]:
-        raise AdapterError(f"{path} is of another format than {FORMAT.partition('.')[0]}.x: upgrade ledexbot, or restore the file")
-    return data
-
-
-def _write(path: Path, data: Mapping[str, Any]) -> None:
-    """Replace a file: a reader sees the old text or the new one, also after a power cut."""
-    text = json.dumps(data, indent=2, allow_nan=False) + "\n"
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False, encoding="utf-8") as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), 0o644)  # vLLM may run as somebody else
-            os.replace(file.name, path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise

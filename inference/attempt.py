@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 
 from inference import choice
-from inference.confidence import verified_signals
+from inference.confidence import estimate, verified_signals
 from inference.localization import Suspect, localize
 from inference.patch import merged, unified_diff
 from inference.policy import Policy
@@ -28,8 +29,9 @@ _SHARE = 0.4
 _MOST_NEAR_MISSES = 4
 
 
-def suspects_of(head: Workspace, reproduction: Reproduction) -> list[Suspect]:
-    return localize(reproduction, lambda path: _text(head, path), functions)
+def suspects_of(head: Workspace, reproduction: Reproduction, touched: Mapping[str, frozenset[int]] | None = None) -> list[Suspect]:
+    """The suspects of a failure; those that the pull request ``touched`` come first."""
+    return localize(reproduction, lambda path: _text(head, path), functions, touched)
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Attempt:
     started: float
     deadline: float
     touched: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    hint: str = ""
     first: float | None = None
     """Seconds from ``started`` to the first plausible patch of any group."""
 
@@ -84,7 +87,8 @@ class Attempt:
         """
         refused: list[Proposal] = []
         accepted: list[Proposal] = []
-        suspects = suspects_of(self.head, reproduction)
+        known = len(self.search.near_misses)
+        suspects = suspects_of(self.head, reproduction, self.touched)
         for place, proposer in enumerate(self.proposers):
             left = deadline - time.monotonic()
             if left <= 0:
@@ -93,16 +97,22 @@ class Attempt:
                 left *= _SHARE
             problem = Problem(
                 self.head, self.bench, reproduction, suspects, left, self.jobs, lambda p: self.checked(reproduction, p), self.accepts,
-                self.policy.patch_scope(), self.touched, tuple(map(_near_miss, refused[:_MOST_NEAR_MISSES])))  # fmt: skip
+                self.policy.patch_scope(), self.touched,
+                (*map(_near_miss, refused[:_MOST_NEAR_MISSES]), *self.search.near_misses[known:][:_MOST_NEAR_MISSES]),
+                self.hint)  # fmt: skip
             found, worse = self._tried(proposer, problem, reproduction, deadline)
             refused += worse
             if found is not None:
                 accepted.append(found)
                 if not choice.is_doubtful(found):
                     break
-        chosen = choice.best(accepted)
+        asked = self.policy.verify.confidence
+        chosen = choice.best([p for p in accepted if choice.weakness(p, asked) is None] or accepted)
         if chosen is None:
             return None, refused
+        weak = choice.weakness(chosen, asked)
+        if weak is not None:
+            return None, [replace(chosen, withheld=weak), *refused]
         rest = [p for p in accepted if p.patch != chosen.patch]
         if rest:
             self.search.notes.append(f"{len(rest)} other patch{'es' if len(rest) > 1 else ''} was accepted too and is thought less likely")
@@ -144,7 +154,8 @@ class Attempt:
         self.search.judged["cold"] = self.search.judged.get("cold", 0) + 1
         self.search.seconds["cold"] = self.search.seconds.get("cold", 0.0) + verdict.seconds
         checked = replace(proposal, verdict=verdict, tests=proposal.tests if holds(verdict) else {})
-        return replace(checked, signals={**proposal.signals, **verified_signals(checked, reproduction)})
+        signals = {**proposal.signals, **verified_signals(checked, reproduction)}
+        return replace(checked, signals=signals, score=estimate(proposal.origin, signals) if verdict.accepted else None)
 
     def joined(
         self, reproduction: Reproduction, accepted: Sequence[tuple[tuple[str, ...], Proposal]]
@@ -166,9 +177,10 @@ class Attempt:
         patch = unified_diff(workspace.diff_from(self.head))
         first = kept[0][1]
         explanation = "\n\n".join(f"{number}. {p.explanation}" for number, (_, p) in enumerate(kept, 1))
-        whole = replace(first, patch=patch, explanation=explanation, prior=min(p.prior for _, p in kept), round=None, tests={})
+        whole = replace(first, patch=patch, explanation=explanation, prior=min(p.prior for _, p in kept), round=None, tests={}, signals={})
         self.report(Progress("verify", f"{len(kept)} patches together"))
-        checked = self.checked(part, whole)
+        scores = [p.score for _, p in kept if p.score is not None]
+        checked = replace(self.checked(part, whole), signals={}, score=prod(scores) if len(scores) == len(kept) else None)
         return [(targets, checked)] if self.accepts(checked) else list(accepted)
 
     def together(self, workspace: Workspace, proposal: Proposal) -> Workspace | None:

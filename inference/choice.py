@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MOST_CLUSTERED = 60
 _MEMBERS = 2
+_DOUBTFUL = 0.8
 _FAR = 12.0
 """A margin (nats) above which it says nothing more; what has no rival has this one."""
 
@@ -41,8 +42,26 @@ def best(accepted: Sequence[Proposal]) -> Proposal | None:
 
 
 def is_doubtful(accepted: Proposal) -> bool:
-    """Whether a dearer proposer is worth asking: the overfit checks had no opinion, and other behaviours passed the failing tests too."""
+    """Whether a dearer proposer is worth asking: it is estimated to be right too seldom; where nothing was measured, the overfit checks had
+    no opinion and other behaviours passed the failing tests too."""
+    if accepted.score is not None:
+        return accepted.score < _DOUBTFUL
     return accepted.verdict is None or accepted.verdict.level < 4 and accepted.alternatives > 0
+
+
+def weakness(chosen: Proposal, asked: float) -> str | None:
+    """Why the chosen patch is not to be shown, as one clause; None for one that is. ``asked``: how probably right it must be, 0 for no
+    matter. One of an origin that was never measured is shown unless it is doubtful."""
+    if asked <= 0:
+        return None
+    if chosen.score is not None:
+        if chosen.score >= asked:
+            return None
+        return f"it is right with an estimated probability of {chosen.score:.2f}, and {asked:g} is asked for (verify.confidence)"
+    if not is_doubtful(chosen):
+        return None
+    return (f"other behaviours pass the failing tests too ({chosen.alternatives}), the overfit checks had no opinion, and of such patches "
+            "nobody has measured how many are right (verify.confidence)")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,9 +102,9 @@ def rank(plausible: Sequence[Plausible], server: CandidateServer) -> list[Plausi
 def arrange(named: Iterable[Plausible]) -> list[Plausible]:
     """Order clusters by log-sum of their likeliest members' likelihoods; each cluster's cheapest member comes before any second member.
 
-    ``signals`` of a first member: ``margin`` to the likeliest other behaviour (nats), ``share`` of all likelihood, ``members``. Two members
-    count: agreement is evidence, but forty ways to write `if False` are not forty times as likely as one right
-    operator.
+    ``signals`` of a first member: ``margin`` to the likeliest other behaviour (nats), ``share`` of all likelihood, ``members``, and the
+    ``agreement`` that a second one added. Two members count: agreement is evidence, but forty ways to write `if False` are not forty
+    times as likely as one right operator.
     """
     clusters: dict[str, list[Plausible]] = {}
     for number, found in enumerate(named):
@@ -98,7 +117,8 @@ def arrange(named: Iterable[Plausible]) -> list[Plausible]:
     for place, (weight, members) in enumerate(weighed):
         rival = next((w for n, (w, _) in enumerate(weighed) if n != place), None)
         margin = _FAR if rival is None else max(min(weight - rival, _FAR), -_FAR)
-        standing = {"margin": margin, "share": math.exp(weight - whole), "members": float(len(members))}
+        standing = {"margin": margin, "share": math.exp(weight - whole), "members": float(len(members)),
+                    "agreement": weight - members[0].score}  # fmt: skip
         first.append(replace(members[0], score=weight, alternatives=others, signals={**members[0].signals, **standing}))
     rest = sorted((replace(p, alternatives=others) for _, members in weighed for p in members[1:]), key=lambda p: -p.score)
     return first + rest

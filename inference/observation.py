@@ -28,7 +28,7 @@ def observed_values(problem: Problem, server: CandidateServer, suspects: Sequenc
     sentences: list[str] = []
     functions = [s.function for s in (problem.suspects if suspects is None else suspects) if s.function.qualname != "<module>"]
     for function in functions[:_MOST_SUSPECTS]:
-        node = _node(function.text, function.qualname, function.start)
+        node = definition_of(function.text, function.qualname, function.start)
         if node is None:
             continue
         lines = problem.reproduction.coverage.lines.get(function.path, {})
@@ -54,7 +54,8 @@ def observed_values(problem: Problem, server: CandidateServer, suspects: Sequenc
     return tuple(sentences[:_MOST_SENTENCES])
 
 
-def _node(text: str, qualname: str, start: int) -> Definition | None:
+def definition_of(text: str, qualname: str, start: int) -> Definition | None:
+    """The function of this name that begins at this character of a file; None for what cannot be parsed or is not there."""
     try:
         found = [node for name, node, _ in units(parse(text)) if name == qualname]
     except (SyntaxError, ValueError, RecursionError, MemoryError):

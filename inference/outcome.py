@@ -47,7 +47,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it. ``proposals`` best first: verified ones that were accepted, then refused ones with their verdicts."""
+    """What came of it. ``proposals`` best first: verified ones that were accepted, then refused and withheld ones with their verdicts."""
 
     status: Status
     reason: str
@@ -68,7 +68,7 @@ class Outcome:
     @property
     def best(self) -> Proposal | None:
         """The patch to show, or None."""
-        return next((p for p in self.proposals if p.verdict is not None and p.verdict.accepted), None)
+        return next((p for p in self.proposals if p.verdict is not None and p.verdict.accepted and not p.withheld), None)
 
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
@@ -91,6 +91,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
                 "prior": round(p.prior, 4), "alternatives": p.alternatives,
                 "test_patch": test_patch(p).decode("utf-8", "replace") or None,
                 "signals": {name: round(value, 4) for name, value in sorted(p.signals.items())},
+                "score": round(p.score, 4) if p.score is not None else None, "withheld": p.withheld or None,
             }
             for p in outcome.proposals
         ],

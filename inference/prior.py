@@ -15,7 +15,7 @@ from inference.templates.idioms import shipped
 from inference.templates.space import Space
 
 _BUCKET_COST = {1: 0.0, 2: 1.0, 3: 1.6, 4: 2.9, 5: 1.0, 6: 2.6}
-_RECORD = {
+RECORD = {
     "drop-index": -0.8, "drop-operand": -0.5, "builtin": -0.6, "unwrap": -0.4, "name": -0.4, "method": -0.4, "arithmetic-operator": -0.1,
     "compare-operator": 0.5, "wrap": 0.2, "guard": 0.8, "weaken": 0.9, "donor": 1.0, "constant-to-name": 0.7, "condition": 0.8,
     "strengthen": 1.7, "arithmetic": 1.4, "augment": 0.4, "cast": 0.4, "unwrap-statement": 0.8, "negate": 0.7, "synthesis": 0.6,
@@ -44,8 +44,8 @@ def cost(candidate: Candidate, crowd: Crowd | None = None) -> float:
     return weighed(terms(candidate, crowd))
 
 
-def weighed(found: Mapping[str, float]) -> float:
-    return sum(weight * found.get(name, 0.0) for name, weight in WEIGHTS.items())
+def weighed(found: Mapping[str, float], weights: Mapping[str, float] = WEIGHTS) -> float:
+    return sum(weight * found.get(name, 0.0) for name, weight in weights.items())
 
 
 def terms(candidate: Candidate, crowd: Crowd | None = None) -> dict[str, float]:
@@ -56,7 +56,7 @@ def terms(candidate: Candidate, crowd: Crowd | None = None) -> dict[str, float]:
     surprise, idle, literals = _reading(candidate)
     return {
         "template": candidate.cost, "bucket": _BUCKET_COST[candidate.bucket], **_sizes(candidate),
-        "record": _RECORD.get(candidate.template, 0.0), "crowd": others, "surprise": surprise, "idle": idle, "literals": literals,
+        "record": RECORD.get(candidate.template, 0.0), "crowd": others, "surprise": surprise, "idle": idle, "literals": literals,
     }  # fmt: skip
 
 

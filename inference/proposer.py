@@ -48,6 +48,8 @@ class Problem:
     """Lines that the pull request changed, by path."""
     near_misses: Sequence[str] = ()
     """What proposers before this one tried, each in a line, and why it is no fix."""
+    hint: str = ""
+    """Words of a person who may write to the repository, for whoever can read them. They are untrusted text like all others."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,10 @@ class Proposal:
     """Who sampled it: the base model's name, and after a + the adapter's with its version."""
     signals: Mapping[str, float] = field(default_factory=dict)
     """What is known of it as numbers, for the estimate of how probably it is right: see ``inference.confidence``."""
+    score: float | None = None
+    """That estimate, of a verified patch; None where nothing was measured of such patches."""
+    withheld: str = ""
+    """Why a patch that verification accepted is not shown."""
 
 
 @dataclass
@@ -96,6 +102,8 @@ class Search:
     """Seconds in which a model was sampling."""
     models: list[str] = field(default_factory=list)
     """Who was sampled, as in ``Proposal.model``."""
+    near_misses: list[str] = field(default_factory=list)
+    """Changes that made some of the failing tests pass, each in a line, the best of each search first."""
     ranked: list[tuple[Proposal, ...]] = field(default_factory=list)
     """Of each search by templates one patch of each behaviour that passed the failing tests, best first, unverified: for who measures the
     ranking, and told nobody."""

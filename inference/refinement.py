@@ -115,7 +115,8 @@ class ModelProposer:
         frontier: list[tuple[Turn, ...]] = [()]
         with warm_judge(problem, deadline, search) as warm:
             context = build_context(problem, self.sampler.count_tokens, self._room(effort), touched=problem.touched,
-                                    observed=warm.observed(), near_misses=problem.near_misses)  # fmt: skip
+                                    observed=(*warm.observed(), *warm.angelic()), near_misses=problem.near_misses,
+                                    hint=problem.hint)  # fmt: skip
             for number in range(effort.rounds + 1):
                 failed: list[_Attempt] = []
                 for turns, count in _shares(frontier, effort.samples):
@@ -241,7 +242,9 @@ class ModelProposer:
         proposal = problem.check(proposal)
         if proposal.verdict is None:
             return proposal, attempt
-        search.rounds[attempt.round] = replace(search.rounds[attempt.round], verdict=proposal.verdict.to_json())
+        recorded = search.rounds[attempt.round]
+        extra = {**recorded.extra, "signals": dict(proposal.signals), "score": proposal.score}
+        search.rounds[attempt.round] = replace(recorded, verdict=proposal.verdict.to_json(), extra=extra)
         return proposal, replace(attempt, feedback=render_feedback(proposal.verdict))
 
     def _frontier(self, problem: Problem, failed: Sequence[_Attempt], search: Search, deadline: float) -> list[tuple[Turn, ...]]:

@@ -55,6 +55,8 @@ class RepairRequest:
     unsafe: bool = False
     near: tuple[str, ...] = ()
     """Paths that the failure named, of a monorepo's log say: of several projects only those that hold one are built."""
+    hint: str = ""
+    """What a person who may write to the repository said of it; read by a model alone, as text that is not trusted."""
     search: bool = True
     """Without it the tests are only repeated: nothing is proposed."""
     fixer: Fixer | None = None
@@ -98,7 +100,7 @@ def repair_checkout(
                     began = time.monotonic()
                     bench, notes = open_bench(request, runner, settings, head, report, plan)
                     built = time.monotonic() - began
-                    outcome = repair(head, base, bench, proposed_by, request.policy, seconds, folder, report, request.jobs)
+                    outcome = repair(head, base, bench, proposed_by, request.policy, seconds, folder, report, request.jobs, request.hint)
                     return bench, _finished(outcome, bench, notes, built, time.monotonic() - began)
 
                 return repair_projects(
@@ -109,7 +111,8 @@ def repair_checkout(
                 outcome = repair_by_tool(head, base, bench, request.fixer, request.policy, folder, report, version_from)
                 outcome = replace(outcome, check_command=shlex.join(request.fixer.check), tool_setup=request.policy.environment.setup[-1:])
             else:
-                outcome = repair(head, base, bench, proposed_by, request.policy, request.budget, folder, report, request.jobs)
+                outcome = repair(head, base, bench, proposed_by, request.policy, request.budget, folder, report, request.jobs,
+                                 request.hint)
         except (EnvironmentFailed, WorkspaceError) as error:  # a tree above its limit is seen when it is first laid out
             return Outcome("broken", str(error), timings=Timings(total=time.monotonic() - started))
         return _finished(outcome, bench, notes, environment_seconds, time.monotonic() - started)
@@ -151,6 +154,7 @@ def repair(
     folder: Path,
     report: Report,
     jobs: int = 1,
+    hint: str = "",
 ) -> Outcome:
     """Repair a workspace whose environment stands. ``budget`` in seconds, from the reproduced failure on.
 
@@ -162,14 +166,14 @@ def repair(
     if reproduction.status != "failing":
         return Outcome(reproduction.status, reproduction.reason, reproduction, timings=timings)
     started = time.monotonic()
-    suspects = suspects_of(head, reproduction)
+    touched = touched_between(base, head) if base is not None else {}
+    suspects = suspects_of(head, reproduction, touched)
     report(Progress("localize", ", ".join(f"{s.function.path}:{s.function.qualname}" for s in suspects[:3]) or "no suspect"))
     search = Search()
-    attempt = Attempt(head, bench, tuple(proposed_by), policy, folder, report, jobs, search, started, started + budget,
-                      touched_between(base, head) if base is not None else {})  # fmt: skip
+    attempt = Attempt(head, bench, tuple(proposed_by), policy, folder, report, jobs, search, started, started + budget, touched, hint)
     groups = independent_failures(reproduction)
     accepted, refused = attempt.groups(reproduction, groups)
-    if not accepted and len(groups) == 1 and len(reproduction.failing) > 1:
+    if not accepted and len(groups) == 1 and len(reproduction.failing) > 1 and not any(p.withheld for p in refused):
         smaller = by_test_function(reproduction.failing)
         if len(smaller) > 1 and attempt.left() > 0.2 * budget:
             search.notes.append("no single change repairs all failing tests: trying them one by one")
@@ -225,6 +229,9 @@ def _reason(accepted: Sequence[Proposal], refused: Sequence[Proposal], search: S
         verdict = accepted[0].verdict
         assert verdict is not None
         return f"verified V{verdict.level}"
+    withheld = next((p for p in refused if p.withheld), None)
+    if withheld is not None and withheld.verdict is not None:
+        return f"a patch verified V{withheld.verdict.level} was withheld: {withheld.withheld}"
     if refused:
         verdict = refused[0].verdict
         detail = next((c.detail for c in verdict.checks if c.status == "failed"), "") if verdict else ""

@@ -23,6 +23,7 @@ _BATCH = {"in_process": 96, "fork": 24}
 _IN_PROCESS_FACTOR = 6.0
 _TYPED = (1, 2, 3, 5)
 _MOST_TOLD = 12
+_MOST_NEAR, _SHORT = 4, 120
 _COLD_RUNS = 9
 """Runs of the tests that verification makes (V1, repeats, control, mutants), and one and a half for choosing."""
 
@@ -41,6 +42,8 @@ class _State:
     """When the first plausible single edit was found."""
     long: list[Candidate] = field(default_factory=list)
     again: list[Candidate] = field(default_factory=list)
+    near: list[tuple[int, Candidate]] = field(default_factory=list)
+    """Single edits that made some failing tests pass, with how many."""
     ended: bool = False
     slowed: bool = False
     errors: list[CandidateServerError] = field(default_factory=list)
@@ -76,6 +79,7 @@ class EmbeddedProposer:
             search.generated += state.schedule.generated
             search.exhausted = state.schedule.exhausted
             search.first_plausible = state.first
+            search.near_misses += _near_misses(problem, state)
             report(Progress("choose", f"{len(state.plausible)} plausible of {sum(search.judged.values())} candidates"))
             ranked = [(found, p) for found in rank(state.plausible, server) if (p := self._proposal(problem, found)) is not None]
             search.ranked.append(tuple(p for _, p in ranked if "margin" in p.signals)[:_MOST_TOLD])
@@ -214,7 +218,22 @@ def _note(state: _State, batch: Sequence[Candidate], judgements: Sequence[Judgem
         elif judgement.status in ("fuel", "time") and len(state.long) < 400:
             state.long.append(candidate)
         elif judgement.gained and candidate.bucket < 4:
+            state.near.append((judgement.gained, candidate))
             state.schedule.seed(candidate)
+
+
+def _near_misses(problem: Problem, state: _State) -> list[str]:
+    """Of the edits that helped, those that helped most, as lines for whoever goes on from here."""
+    failing = len(problem.reproduction.failing)
+    found: dict[str, None] = {}
+    for gained, candidate in sorted(state.near, key=lambda n: -n[0]):
+        text, edit = candidate.function.text, candidate.edits[0]
+        old, new = (" ".join(part.split())[:_SHORT] for part in (text[edit.start : edit.end], edit.new))
+        place = f"{candidate.function.path}:{candidate.line}"
+        found.setdefault(f"{place}: -{old} +{new} (makes {gained} of {failing} failing tests pass)")
+        if len(found) == _MOST_NEAR:
+            break
+    return list(found)
 
 
 def _merge(search: Search, server: CandidateServer) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from inference.angelic import angelic_sites
 from inference.choice import Plausible, rank
 from inference.edits import Candidate, Edit, FunctionSource
 from inference.observation import observed_values
@@ -47,6 +48,16 @@ class WarmJudge:
             return ()
         try:
             return observed_values(self._problem, self._server)
+        except CandidateServerError:
+            self._server = None
+            return ()
+
+    def angelic(self) -> tuple[str, ...]:
+        """Where one other value would make failing tests pass; empty without warm tiers."""
+        if self._server is None:
+            return ()
+        try:
+            return angelic_sites(self._problem, self._server)
         except CandidateServerError:
             self._server = None
             return ()

@@ -63,7 +63,7 @@ def test_an_unknown_key_of_the_policy_is_one_warning_and_no_end(tmp_path: Path) 
     first, second, *_, last = output.splitlines()
     assert first == (
         f"ledex: warning: {file}: verify.repeat is no known key and is left alone; "
-        "[verify] knows level, repeats, full_suite, regression_test")  # fmt: skip
+        "[verify] knows level, repeats, full_suite, regression_test, confidence")  # fmt: skip
     assert second.startswith(f"ledex: warning: {file}: limts is no known key and is left alone; the file knows version, environment, ")
     assert (code, last) == (2, f"ledex: {tmp_path}/absent does not exist: name a git checkout")
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from inference.choice import Plausible, arrange, cost
+from inference.choice import Plausible, arrange, best, is_doubtful, weakness
 from inference.edits import Candidate, Edit, FunctionSource
+from inference.prior import WEIGHTS, cost, terms
+from inference.proposer import Proposal
 from sandbox.candidates import Unit
+from sandbox.verification import Counts, Verdict
 
 FUNCTION = FunctionSource("f.py", "def f(a):\n    return a - 1\n", "f", 0, 27)
 
@@ -96,3 +100,97 @@ def test_a_template_with_many_candidates_passes_by_luck_more_easily() -> None:
 def test_a_model_s_candidate_is_not_weighed_like_a_template_s() -> None:
     candidate = replace(plausible("model", 0, None).candidate, bucket=0, edits=(Edit(25, 26, "2"),))
     assert cost(candidate, {"model": 40}) == pytest.approx(candidate.cost + 2.01)
+
+
+def verified(level: int) -> Verdict:
+    return Verdict(level, None, (), 3, Counts(4, 1, 5), Counts(5, 0, 5), 1.0)
+
+
+def proposal(origin: str = "templates", patch: bytes = b"+a\n", level: int = 4, **more: Any) -> Proposal:
+    return Proposal(patch, "", origin, 0.0, verdict=verified(level), **more)
+
+
+def test_of_nothing_accepted_nothing_is_best() -> None:
+    assert best([]) is None
+
+
+@pytest.mark.parametrize(("better", "worse"), [
+    (proposal(level=4), proposal("model", level=3)),
+    (proposal("model", level=4), proposal(level=3)),
+    (proposal("model", alternatives=0), proposal(alternatives=2)),
+    (proposal("model", b"+a\n"), proposal("templates", b"+a\n+b\n-c\n")),
+    (proposal("templates", level=3, alternatives=3), proposal("model", level=2)),
+])  # fmt: skip
+def test_the_better_of_two_origins_wins_in_either_order(better: Proposal, worse: Proposal) -> None:
+    assert best([worse, better]) is better
+    assert best([better, worse]) is better
+
+
+def test_the_earlier_wins_among_equals() -> None:
+    first, second = proposal("templates", b"+a\n"), proposal("model", b"+b\n")
+    assert best([first, second]) is first
+
+
+@pytest.mark.parametrize("agreeing", [{"patch": b"+a\n"}, {"patch": b"+other\n", "behaviour": "f.py:f:1"}])
+def test_what_two_origins_agree_on_beats_a_higher_rung(agreeing: dict[str, Any]) -> None:
+    one, alone = proposal("templates", level=3, behaviour="f.py:f:1"), proposal("templates", b"+alone\n", level=4)
+    assert best([alone, one, proposal("model", level=3, **agreeing)]) in (one, proposal("model", level=3, **agreeing))
+
+
+def test_behaviours_that_are_not_known_do_not_agree() -> None:
+    low, other, high = proposal("templates", level=3), proposal("model", b"+b\n", level=3), proposal("model", b"+c\n", level=4)
+    assert best([low, other, high]) is high
+
+
+def test_agreement_within_one_origin_is_none() -> None:
+    low, twin, high = proposal(level=3, behaviour="x"), proposal(patch=b"+b\n", level=3, behaviour="x"), proposal("model", b"+c\n", level=4)
+    assert best([low, twin, high]) is high
+
+
+@pytest.mark.parametrize(("given", "doubtful"), [
+    (proposal(level=4, alternatives=9), False), (proposal(level=3, alternatives=1), True), (proposal(level=3), False),
+    (replace(proposal(), verdict=None), True),
+    (proposal(level=3, alternatives=9, score=0.95), False), (proposal(level=4, score=0.4), True),
+])  # fmt: skip
+def test_a_dearer_proposer_is_asked_where_what_was_found_is_doubtful(given: Proposal, doubtful: bool) -> None:
+    assert is_doubtful(given) is doubtful
+
+
+@pytest.mark.parametrize(("given", "asked", "said"), [
+    (proposal(score=0.49), 0.5, "estimated probability of 0.49, and 0.5 is asked for"), (proposal(score=0.5), 0.5, None),
+    (proposal(score=0.01), 0.0, None), (proposal(level=3, alternatives=2), 0.0, None),
+    (proposal("model", level=3, alternatives=2), 0.5, "nobody has measured"), (proposal("model", level=4, alternatives=2), 0.99, None),
+])  # fmt: skip
+def test_a_weak_patch_is_withheld_with_a_reason(given: Proposal, asked: float, said: str | None) -> None:
+    found = weakness(given, asked)
+    assert found is None if said is None else found is not None and said in found
+
+
+def test_a_literal_of_its_own_is_told() -> None:
+    candidate = plausible("x", 0, None).candidate
+    assert terms(replace(candidate, edits=(Edit(25, 26, "2"),)))["literals"] == 1
+    assert terms(replace(candidate, edits=(Edit(25, 26, "a"),)))["literals"] == 0
+    assert terms(replace(candidate, edits=(Edit(25, 26, "0"),)))["literals"] == 0
+
+
+def test_the_cost_is_the_weighed_sum_of_its_terms() -> None:
+    candidate = replace(plausible("strengthen", 0, None).candidate, cost=0.5)
+    crowd = {"strengthen": 7}
+    assert cost(candidate, crowd) == pytest.approx(sum(WEIGHTS[name] * value for name, value in terms(candidate, crowd).items()))
+
+
+def test_a_first_member_tells_how_it_stands_among_the_others() -> None:
+    found = arrange([plausible("a1", -1, "a"), plausible("a2", -2, "a"), plausible("b", -3, "b")])
+    a, b, second = found
+    weight = math.log(math.exp(-1) + math.exp(-2))
+    assert a.signals == pytest.approx({"margin": weight + 3, "share": math.exp(weight) / (math.exp(weight) + math.exp(-3)),
+                                       "members": 2, "agreement": weight + 1})  # fmt: skip
+    assert b.signals["margin"] == pytest.approx(-3 - weight)
+    assert a.signals["share"] + b.signals["share"] == pytest.approx(1)
+    assert second.signals == {}
+
+
+def test_what_has_no_rival_has_the_whole_share() -> None:
+    (only,) = arrange([plausible("a", -900.0, "a")])
+    assert only.signals["share"] == 1
+    assert only.signals["margin"] > 10

@@ -39,8 +39,9 @@ def outcome() -> Outcome:
     """One of everything, with values that are easily told apart."""
     failure = Failure("test_shop.py::test_total", "AssertionError", "assert 25 == 35", (Frame("shop.py", 5, "total"),), "long text")
     shown = Proposal(b"--- a/shop.py\n+\xe9\n", "Because.", "templates", -0.5, "shop.py:total:00c0ffee", "shop.py", 5, "total",
-                     "arithmetic", ACCEPTED)  # fmt: skip
-    refused = Proposal(b"--- a/test_shop.py\n", "No.", "templates", -1.0, None, "test_shop.py", 1, "test_total", "constant", REFUSED)
+                     "arithmetic", ACCEPTED, signals={"margin": 1.23456, "share": 0.5}, score=0.87654)  # fmt: skip
+    refused = Proposal(b"--- a/test_shop.py\n", "No.", "templates", -1.0, None, "test_shop.py", 1, "test_total", "constant", REFUSED,
+                       withheld="too weak")  # fmt: skip
     unverified = Proposal(b"", "Not yet.", "model", -2.0, round=1, model="tiny + shop@3")
     turns = tuple(Message(role, "") for role in ("user", "assistant", "user"))
     rounds = [Round("model", "", messages=turns, extra={"refused": "no_edits"}),
@@ -110,7 +111,7 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 
 def test_every_key_of_the_format_is_required() -> None:
-    """Only the seconds by tier and the reasons of refused answers depend on what was done."""
+    """Only the signals' names, the seconds by tier and the reasons of refused answers depend on what was done."""
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     optional = set()
     for number, found in enumerate(_objects(golden)):
@@ -119,7 +120,7 @@ def test_every_key_of_the_format_is_required() -> None:
             del _objects(changed)[number][key]
             if jsonschema.Draft202012Validator(SCHEMA).is_valid(changed):
                 optional.add(key)
-    assert optional == {"in_process", "fork", "cold", "no_edits"}
+    assert optional == {"in_process", "fork", "cold", "no_edits", "margin", "share"}
 
 
 def test_fields_that_a_later_version_adds_are_kept() -> None:
@@ -140,6 +141,12 @@ def test_the_best_proposal_is_the_first_accepted_one() -> None:
 @pytest.mark.parametrize("given", [REFUSED, None, verdict(2, "regressions"), verdict(4, "mutation"), verdict(2, None)])
 def test_a_proposal_that_was_not_accepted_is_never_the_best(given: Verdict | None) -> None:
     assert Outcome("unfixed", "no", proposals=(Proposal(b"", "", "model", 0.0, verdict=given),)).best is None
+
+
+def test_a_withheld_patch_is_not_the_one_to_show() -> None:
+    weak = Proposal(b"x", "", "model", 0.0, verdict=ACCEPTED, withheld="it is weak")
+    shown = Proposal(b"y", "", "model", 0.0, verdict=ACCEPTED)
+    assert Outcome("fixed", "no", proposals=(weak, shown)).best is shown
 
 
 @pytest.mark.parametrize(("level", "text"), [(-1, None), (0, "V0"), (3, "V3"), (4, "V4")])

@@ -35,7 +35,8 @@ class Result:
     """What came of one task. Holds no code: results on held-back tasks may be read by anyone.
 
     ``right`` is the judge's word on the first proposal (None where nothing judges), ``right_rank`` the position of the first right
-    proposal (1-based), ``first_right`` the judge's word on the first one whether it was shown or withheld, ``place`` whether the first proposal changes only functions that the true fix changes, ``miss`` "" if fixed.
+    proposal (1-based), ``first_right`` the judge's word on the first one whether it was shown or withheld, ``place`` whether the
+    first proposal changes only functions that the true fix changes, ``miss`` "" if fixed.
     """
 
     id: str
