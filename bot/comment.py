@@ -28,7 +28,8 @@ def render(view: CommentView) -> str:
     head = [marker(view.pr_number), sections.state_line(view)]
     why, fix = sections.why(view), sections.fix(view, inline=True)
     actions = sections.actions(view)
-    proven = [sections.failing_tests(view), sections.apply_details(view), sections.proof_details(view), sections.unchecked(view)]
+    proven = [sections.failing_tests(view), sections.apply_details(view), sections.regression_test(view), sections.proof_details(view),
+              sections.unchecked(view)]  # fmt: skip
     details = [d for d in (sections.whole_explanation(view), *proven) if d]
     body = _body([*head, why, *fix, actions], details, sections.footer(view))
     for explained in (sections.EXPLANATION, 400, 200):  # first the patch is folded, then the explanation shortened

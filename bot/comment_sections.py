@@ -158,6 +158,13 @@ def apply_details(view: CommentView) -> str:
     return _details("Apply the patch in your checkout", f"{said}\n\n{fence(command, 'sh', width=_MAX_COMMAND + 200)}")
 
 
+def regression_test(view: CommentView) -> str:
+    if not view.test_patch or view.state != "fix_ready":
+        return ""
+    said = "It fails without the patch and passes with it. It is an offer: `/ledex apply` commits the patch alone."
+    return _details("A regression test", f"{said}\n\n{fence(view.test_patch.decode('utf-8', 'replace'), 'diff', INLINE_DIFF_LINES)}")
+
+
 def proof_details(view: CommentView) -> str:
     proof = view.proof
     if proof is None:

@@ -39,7 +39,8 @@ class CommentView:
     ``patch`` are the exact bytes that were verified; ``apply_line`` asks for the `git apply` line: patches outside the diff, and forks.
     ``commands`` are the names of those that can be used now. ``actor`` and ``result`` say who did it, and the commit or pull request.
     ``code_url`` is where the head's files are shown, without the path; only files of the patch are linked.
-    ``check`` is the command that failed in the place of tests: a linter's or formatter's."""
+    ``check`` is the command that failed in the place of tests: a linter's or formatter's. ``test_patch`` is a new test, as a diff, that was
+    seen to fail without the patch and to pass with it."""
 
     pr_number: int
     state: State
@@ -66,6 +67,7 @@ class CommentView:
     actor: str = ""
     result: str = ""
     check: str = ""
+    test_patch: bytes = b""
     code_url: str = ""
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from bot.markdown import code, fence
 from bot.policy import EffectivePolicy, RepositoryPolicy, may_commit
 from bot.runs import Annotation, FailedRun, PullRequest
 from bot.triage import Triage
-from inference.outcome import Outcome
+from inference.outcome import Outcome, test_patch
 from inference.proposer import Proposal
 
 SILENT = frozenset({"infra", "not_reproduced", "explained"})
@@ -61,7 +61,7 @@ def told(pull: PullRequest, run: FailedRun, triaged: Triage, outcome: Outcome, p
             view, state="fix_ready", level=f"V{verdict.level}", fixed=failing, total=verdict.after.total if verdict.after else 0,
             explanation=best.explanation, patch=best.patch, apply_line=pull.is_fork,
             proof=proof_facts(pull, outcome, best, base_sha), unchecked=_unchecked(best), model=best.model,
-            confidence=_confidence(best))  # fmt: skip
+            confidence=_confidence(best), test_patch=test_patch(best))  # fmt: skip
     if state == "pre_existing":
         return replace(view, caused_by_pr=False)
     return view

@@ -9,6 +9,7 @@ from typing import Literal
 from inference import ConfigurationError
 from inference.adapters import Registry
 from inference.model import Sampler
+from inference.model.spending import Prices
 from inference.policy import Policy
 from inference.proposer import Proposer
 from inference.refinement import Effort, ModelProposer
@@ -33,7 +34,8 @@ def proposers(
         return [EmbeddedProposer()]
     registry = Registry(settings.adapters) if settings.adapters is not None else None
     model = ModelProposer((make or _sampler)(settings), effort(policy, settings),
-                          lambda: registry.choose(repository, settings.canary_share) if registry is not None else None)  # fmt: skip
+                          lambda: registry.choose(repository, settings.canary_share) if registry is not None else None,
+                          Prices.of(settings))  # fmt: skip
     return [model] if engine == "model" else [EmbeddedProposer(), model]
 
 

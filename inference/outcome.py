@@ -125,7 +125,7 @@ def _model(search: Search) -> dict[str, Any] | None:
     return {
         "names": list(dict.fromkeys(search.models)), "answers": len(search.rounds), "rounds": depth, "tokens": tokens,
         "prefix_cache_hit_rate": round(tokens["cached"] / tokens["prompt"], 4) if tokens["prompt"] else None,
-        "gpu_seconds": round(search.gpu_seconds, 3),
+        "gpu_seconds": round(search.gpu_seconds, 3), "cost": round(search.cost, 6),
         "refused": dict(Counter(str(r.extra["refused"]) for r in search.rounds if "refused" in r.extra)),
     }  # fmt: skip
 

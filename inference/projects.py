@@ -176,6 +176,7 @@ def _searches(found: Sequence[Search]) -> Search:
         whole.notes += search.notes
         whole.rounds += search.rounds
         whole.gpu_seconds += search.gpu_seconds
+        whole.cost += search.cost
         whole.models += [m for m in search.models if m not in whole.models]
         for name in ("judged", "seconds", "tokens"):
             table = getattr(whole, name)

@@ -100,6 +100,8 @@ class Search:
     """Of the model: prompt, cached (of the prompt), completion."""
     gpu_seconds: float = 0.0
     """Seconds in which a model was sampling."""
+    cost: float = 0.0
+    """Of that sampling, in the currency of the settings' prices."""
     models: list[str] = field(default_factory=list)
     """Who was sampled, as in ``Proposal.model``."""
     near_misses: list[str] = field(default_factory=list)

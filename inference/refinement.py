@@ -8,31 +8,25 @@ baseline that refinement has to beat. Budgets: seconds (the problem's), tokens, 
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from inference import InferenceError
-from inference.completion import Malformed, Parsed, apply_edits, completion_regex, parse_completion
+from inference.completion import completion_regex
 from inference.context import Context, build_context
-from inference.model import Answer, Completion, ModelError, Options, Sampler, Usage
-from inference.patch import unified_diff
-from inference.prompt import PROMPT_VERSION, Mode, Turn, fixed_tokens, render_feedback, render_prompt
+from inference.model import ModelError, Options, Sampler, Usage
+from inference.model.spending import Prices, cost
+from inference.prompt import Mode, Turn, fixed_tokens, render_feedback, render_prompt
 from inference.proposer import Problem, Progress, Proposal, Report, Search, Strategy
-from inference.touched import touched_lines
-from inference.trajectory import Message, Round, Sampling
-from inference.warm import Changes, WarmJudge, warm_judge
-from sandbox import WorkspaceError
-from sandbox.frameworks.detection import is_test_file
-from sandbox.refusal import refusal
+from inference.sampled import ORIGIN, Sampled, proposal_of, read_sampled, round_of, unique
+from inference.trajectory import Message
+from inference.warm import WarmJudge, warm_judge
 
 _ROUND_SECONDS = 2.0
 """A round is not begun with less time than this left."""
 _FEEDBACK_TOKENS = 700
 """For what comes back to the model in one round."""
-_MOST_EXPLANATION = 4000
-_UNEXPLAINED = "The model proposed this change without an explanation."
 
 
 @dataclass(frozen=True)
@@ -57,28 +51,6 @@ class Effort:
     """Ask for a new test beside the patch."""
 
 
-@dataclass(frozen=True)
-class _Attempt:
-    """One completion and what became of it. ``changes`` is None where it could not be read, applied, or changed nothing."""
-
-    turns: tuple[Turn, ...]
-    completion: Completion
-    parsed: Parsed | None
-    trouble: Malformed | None
-    changes: Changes | None
-    patch: bytes
-    round: int
-    model: str = ""
-    tests: Changes = field(default_factory=dict)
-    gained: int = 0
-    feedback: str | None = None
-
-    @property
-    def cost(self) -> float:
-        """Mean negative log-probability of a token, 0 where it is not known: comparable among completions of one prompt."""
-        return -statistics.fmean(self.completion.logprobs) if self.completion.logprobs else 0.0
-
-
 @dataclass
 class _Spent:
     usage: Usage = field(default_factory=Usage)
@@ -96,11 +68,13 @@ class _Spent:
 class ModelProposer:
     """Explains and patches by a language model, and refines on what the verdicts say. Its proposals come verified where it could."""
 
-    origin = "model"
+    origin = ORIGIN
 
-    def __init__(self, sampler: Sampler, effort: Effort | None = None, adapter: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(
+        self, sampler: Sampler, effort: Effort | None = None, adapter: Callable[[], str | None] = lambda: None, prices: Prices | None = None
+    ) -> None:
         """``adapter`` names the adapter to ask for, looked up once a failure, so that all rounds are answered by the same weights."""
-        self.sampler, self.effort, self.adapter = sampler, effort or Effort(), adapter
+        self.sampler, self.effort, self.adapter, self.prices = sampler, effort or Effort(), adapter, prices or Prices()
 
     def propose(self, problem: Problem, search: Search, report: Report) -> Iterator[Proposal]:
         deadline = time.monotonic() + problem.seconds
@@ -118,7 +92,7 @@ class ModelProposer:
                                     observed=(*warm.observed(), *warm.angelic()), near_misses=problem.near_misses,
                                     hint=problem.hint)  # fmt: skip
             for number in range(effort.rounds + 1):
-                failed: list[_Attempt] = []
+                failed: list[Sampled] = []
                 for turns, count in _shares(frontier, effort.samples):
                     ended = spent.over(effort)
                     if ended is None and deadline - time.monotonic() < _ROUND_SECONDS:
@@ -134,7 +108,7 @@ class ModelProposer:
                         return
                     fresh = [a for a in attempts if a.changes is None or a.patch not in seen]
                     seen.update(a.patch for a in attempts)
-                    for proposal, attempt in self._verified(problem, _unique(fresh), warm, search, report, deadline):
+                    for proposal, attempt in self._verified(problem, unique(fresh), warm, search, report, deadline):
                         if proposal is not None:
                             yield proposal
                             if problem.accepts(proposal):
@@ -146,7 +120,7 @@ class ModelProposer:
     def _sample(
         self, problem: Problem, context: Context, turns: tuple[Turn, ...], count: int, number: int, deadline: float, adapter: str | None,
         spent: _Spent, search: Search, effort: Effort,
-    ) -> list[_Attempt]:  # fmt: skip
+    ) -> list[Sampled]:  # fmt: skip
         messages = self._messages(context, turns, effort)
         seed = effort.seed + 1000 * number
         regex = completion_regex(effort.mode, list(dict.fromkeys(e.path for e in context.excerpts))) if effort.structured else None
@@ -154,6 +128,7 @@ class ModelProposer:
         answer = self.sampler.sample(messages, options, deadline, adapter)
         spent.usage += answer.usage
         search.gpu_seconds += answer.usage.seconds
+        search.cost += cost(answer.usage, self.prices)
         model = f"{answer.model} + {answer.adapter}" if answer.adapter else answer.model
         if model not in search.models:
             search.models.append(model)
@@ -162,39 +137,11 @@ class ModelProposer:
             search.tokens[name] = search.tokens.get(name, 0) + tokens
         attempts = []
         for completion in answer.completions:
-            attempt = replace(self._read(problem, context, turns, completion, len(search.rounds)), model=model)
-            search.rounds.append(_record(attempt, messages, answer, effort.temperature, seed))
+            attempt = replace(read_sampled(problem, context, turns, completion, effort.mode, len(search.rounds)), model=model)
+            search.rounds.append(round_of(attempt, messages, answer, effort.temperature, seed))
             search.generated += 1
             attempts.append(attempt)
         return attempts
-
-    def _read(self, problem: Problem, context: Context, turns: tuple[Turn, ...], completion: Completion, number: int) -> _Attempt:
-        """What a completion would change. A text that was cut, or that cannot be read or applied, goes back with the reason."""
-        workspace = problem.workspace
-
-        def read(path: str) -> bytes | None:
-            try:
-                return workspace.read(path) if workspace.exists(path) else None
-            except WorkspaceError:
-                return None
-
-        parsed = parse_completion(completion.text, self.effort.mode, completion.finish == "stop")
-        if isinstance(parsed, Malformed):
-            return _Attempt(turns, completion, None, parsed, None, b"", number)
-        changes = apply_edits(parsed.edits, read, context.excerpts)
-        if isinstance(changes, Malformed):
-            return _Attempt(turns, completion, parsed, changes, None, b"", number)
-        tests = {path: after for path, after in changes.items() if is_test_file(path) and read(path) is None}
-        if len(tests) < len(changes):  # a new test beside a fix is judged by itself
-            changes = {path: after for path, after in changes.items() if path not in tests}
-        patch = unified_diff({path: (read(path), after) for path, after in changes.items()})
-        if not patch:
-            return _Attempt(turns, completion, parsed, Malformed("unchanged", "the changes change nothing"), None, b"", number)
-        # What V0 would refuse costs no run, and the model hears of it.
-        forbidden = refusal({path: (read(path), after) for path, after in changes.items()}, problem.scope)
-        if forbidden is not None:
-            return _Attempt(turns, completion, parsed, Malformed("forbidden", forbidden), None, patch, number)
-        return _Attempt(turns, completion, parsed, None, changes, patch, number, tests=tests)
 
     def _room(self, effort: Effort) -> int:
         """Tokens for the context: what a prompt may have, without its fixed text and one earlier turn where there may be one."""
@@ -213,8 +160,8 @@ class ModelProposer:
             turns = turns[1:]
 
     def _verified(
-        self, problem: Problem, attempts: Sequence[_Attempt], warm: WarmJudge, search: Search, report: Report, deadline: float
-    ) -> Iterator[tuple[Proposal | None, _Attempt]]:
+        self, problem: Problem, attempts: Sequence[Sampled], warm: WarmJudge, search: Search, report: Report, deadline: float
+    ) -> Iterator[tuple[Proposal | None, Sampled]]:
         """Each attempt with its proposal, verified cold where the warm tiers did not refuse it; likeliest behaviour first."""
         whole = [a for a in attempts if a.changes is not None]
         seen = warm.judge([a.changes for a in whole if a.changes is not None])
@@ -234,9 +181,9 @@ class ModelProposer:
             yield self._checked(problem, hopeful[index], behaviour, search, len({b or str(n) for n, b in order}) - 1)
 
     def _checked(
-        self, problem: Problem, attempt: _Attempt, behaviour: str | None, search: Search, alternatives: int = 0
-    ) -> tuple[Proposal, _Attempt]:
-        proposal = replace(_proposal(attempt, behaviour), alternatives=alternatives)
+        self, problem: Problem, attempt: Sampled, behaviour: str | None, search: Search, alternatives: int = 0
+    ) -> tuple[Proposal, Sampled]:
+        proposal = replace(proposal_of(attempt, behaviour), alternatives=alternatives)
         if problem.check is None:
             return proposal, attempt
         proposal = problem.check(proposal)
@@ -247,7 +194,7 @@ class ModelProposer:
         search.rounds[attempt.round] = replace(recorded, verdict=proposal.verdict.to_json(), extra=extra)
         return proposal, replace(attempt, feedback=render_feedback(proposal.verdict))
 
-    def _frontier(self, problem: Problem, failed: Sequence[_Attempt], search: Search, deadline: float) -> list[tuple[Turn, ...]]:
+    def _frontier(self, problem: Problem, failed: Sequence[Sampled], search: Search, deadline: float) -> list[tuple[Turn, ...]]:
         """The dialogues that go on: attempts that repaired most first, then the likeliest. One that only the warm tiers refused is run
         once cold, because their refusal has no words that a model could read."""
         found: list[tuple[Turn, ...]] = []
@@ -267,33 +214,3 @@ def _shares(frontier: Sequence[tuple[Turn, ...]], samples: int) -> Iterator[tupl
         count = samples // len(frontier) + (place < samples % len(frontier))
         if count:
             yield turns, count
-
-
-def _unique(attempts: Sequence[_Attempt]) -> list[_Attempt]:
-    """One attempt of each patch, the likeliest; what could not be read is kept."""
-    best: dict[bytes, _Attempt] = {}
-    for attempt in attempts:
-        key = attempt.patch or b"%d" % attempt.round
-        if key not in best or attempt.cost < best[key].cost:
-            best[key] = attempt
-    return list(best.values())
-
-
-def _proposal(attempt: _Attempt, behaviour: str | None) -> Proposal:
-    assert attempt.parsed is not None
-    assert attempt.changes is not None
-    path = min(attempt.changes)
-    line = min(touched_lines(attempt.patch).get(path, {0}))
-    explanation = attempt.parsed.explanation[:_MOST_EXPLANATION] or _UNEXPLAINED
-    return Proposal(attempt.patch, explanation, ModelProposer.origin, -attempt.cost, behaviour, path, line, template="model",
-                    round=attempt.round, tests=attempt.tests, model=attempt.model)  # fmt: skip
-
-
-def _record(attempt: _Attempt, messages: tuple[Message, ...], answer: Answer, temperature: float, seed: int) -> Round:
-    parsed, completion = attempt.parsed, attempt.completion
-    return Round(
-        ModelProposer.origin, attempt.patch.decode("utf-8", "surrogateescape"), None, PROMPT_VERSION, messages, completion.text,
-        parsed.explanation_span if parsed is not None else None, parsed.refinement_span if parsed is not None else None,
-        answer.prompt_token_ids, completion.token_ids, completion.logprobs,
-        Sampling(answer.model, answer.adapter, answer.adapter_hash, temperature, seed),
-        {"refused": attempt.trouble.reason} if attempt.trouble is not None else {})  # fmt: skip

@@ -19,6 +19,8 @@ from inference import InferenceError
 USER_AGENT = "ledexbot"
 MEGABYTE = 1 << 20
 _QUOTED = 300
+_SHORTEST_KEY = 8
+"""A shorter one would be found in ordinary text."""
 
 Kind = Literal["unreachable", "late", "busy", "broken", "nonsense"]
 
@@ -102,7 +104,13 @@ def exchange(
         raise EndpointFault("nonsense", "its answer cannot be decoded") from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise EndpointFault("unreachable", one_line(str(error)) or type(error).__name__) from None
-    return _reply(response, content, time.monotonic() - started, json_expected)
+    return _reply(response, _without_key(client, content), time.monotonic() - started, json_expected)
+
+
+def _without_key(client: httpx.Client, content: bytes) -> bytes:
+    """A server may say in its refusal which key it was given, and what it says is told to people and kept."""
+    key = client.headers.get("authorization", "").removeprefix("Bearer ").encode("ascii", "ignore")
+    return content.replace(key, b"(the key)") if len(key) >= _SHORTEST_KEY else content
 
 
 def _read(response: httpx.Response, deadline: float, most_bytes: int) -> bytes:

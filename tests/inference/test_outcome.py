@@ -48,7 +48,7 @@ def outcome() -> Outcome:
               Round("model", "", messages=(*turns, *turns[1:]))]  # fmt: skip
     search = Search(120, {"in_process": 100, "fork": 7, "cold": 2}, {"in_process": 0.5, "fork": 0.25, "cold": 4.0}, False, 0.125,
                     "in_process", ["tier in_process: two runs agree"], rounds, {"prompt": 900, "cached": 300, "completion": 80}, 1.23456,
-                    ["tiny + shop@3"])  # fmt: skip
+                    0.0125, ["tiny + shop@3"])  # fmt: skip
     suspect = Suspect(FunctionSource("shop.py", "", "total", 0, 0), 1.23456, 4)
     return Outcome(
         "fixed", "verified V4", Reproduction("failing", "1 of 5 tests fail", (failure,), (failure.test_id,)), (shown, refused, unverified),
