@@ -44,6 +44,16 @@ def bench_mbpp(
                                out=out, develop=develop, engine=engine)  # fmt: skip
 
 
+@bench.command("strategies")
+def bench_strategies(
+    ids: Ids = None, tasks: Tasks = 50, seed: Seed = None, budget: float = 60.0, jobs: Jobs = 1, out: Out = OUT, develop: Develop = False,
+) -> None:  # fmt: skip
+    """The configured model refining on what failed, beside resampling at the same budget, on bugs planted in MBPP solutions."""
+    with explained():
+        command.strategies_benchmark(default_runner(), ledex_repair, Console(), ids=ids, tasks=tasks, seed=seed, budget=budget, jobs=jobs,
+                                     out=out, develop=develop)  # fmt: skip
+
+
 @bench.command("real")
 def bench_real(
     mirrors: Mirrors = None, only: Only = None, budget: float = 120.0, jobs: Jobs = 1, work: WorkFolder = WORK, out: Out = OUT,

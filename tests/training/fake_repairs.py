@@ -39,6 +39,25 @@ def special_cases(job: RepairJob) -> dict[str, Any]:
     return swap(job, "solution.py", "return a - b", "return {(1, 2): 3, (2, 5): 7}.get((a, b))")
 
 
+def ranks(job: RepairJob) -> dict[str, Any]:
+    """Shows the special case, and knows the right one too."""
+    right, wrong = subtracts_back(job)["proposals"][0]["patch"], special_cases(job)
+    known = (("cases", 1.0, wrong["proposals"][0]["patch"]), ("operator", -1.0, right))
+    return {**wrong, "ranked": [[{"template": name, "signals": {"margin": margin}, "patch": patch} for name, margin, patch in known]]}
+
+
+def withholds(job: RepairJob) -> dict[str, Any]:
+    found = subtracts_back(job)
+    found["proposals"][0] |= {"withheld": "too weak", "signals": {"margin": 2.0}}
+    return {**found, "status": "unfixed"}
+
+
+def by_strategy(job: RepairJob) -> dict[str, Any]:
+    refines = job.inference["strategy"] == "refine"
+    tokens = {"prompt": 100, "cached": 30, "completion": 50}
+    return outcome("unfixed", model={"answers": 6 if refines else 8, "tokens": tokens, "gpu_seconds": 1.5, "cost": 0.25})
+
+
 def mends_calc(job: RepairJob) -> dict[str, Any]:
     return swap(job, "src/calc.py", "value * 3", "value * 2")
 

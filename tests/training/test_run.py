@@ -14,9 +14,10 @@ from rich.console import Console
 from sandbox.runner import Runner
 from tests.training import fake_repairs
 from training.benchmark.attempt import Interrupted, RepairJob, attempt
-from training.benchmark.command import WrongUse, choose_ids, mbpp_benchmark
+from training.benchmark.command import WrongUse, choose_ids, mbpp_benchmark, strategies_benchmark
 from training.benchmark.mbpp import Bug
 from training.benchmark.run import Result, Work, mbpp_miss, read_results, run_all, run_mbpp
+from training.benchmark.tables import strategies
 
 
 def quiet() -> Console:
@@ -39,8 +40,35 @@ def test_a_crashing_repair_is_a_miss_with_its_reason(bug: Bug, runner: Runner) -
     assert "ValueError: no such engine" in result.detail
 
 
+def test_every_ranked_behaviour_is_judged(bug: Bug, runner: Runner) -> None:
+    result = run_mbpp(bug, runner, fake_repairs.ranks, 5, "auto", threading.Event())
+    assert [[(b["template"], b["signals"], b["right"]) for b in one] for one in result.ranked] == [
+        [("cases", {"margin": 1.0}, False), ("operator", {"margin": -1.0}, True)]]  # fmt: skip
+    assert (result.fixed, result.right, result.first_right) == (True, False, False)
+
+
+def test_a_withheld_patch_is_judged_and_counts_as_no_fix(bug: Bug, runner: Runner) -> None:
+    result = run_mbpp(bug, runner, fake_repairs.withholds, 5, "auto", threading.Event())
+    assert (result.fixed, result.right, result.right_rank, result.first_right, result.miss) == (False, False, None, True, "withheld")
+    assert result.signals["margin"] == 2.0
+
+
+def test_refining_and_resampling_are_compared_on_the_same_bugs(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"ids": "601-606", "tasks": 1, "seed": 1, "budget": 5.0, "jobs": 1, "develop": False}
+    with pytest.raises(WrongUse, match="no model is configured"):
+        strategies_benchmark(runner, fake_repairs.by_strategy, quiet(), out=tmp_path, **options)  # type: ignore[arg-type]
+    monkeypatch.setenv("LEDEX_INFERENCE_ENDPOINTS", "http://127.0.0.1:9")
+    found = strategies_benchmark(runner, fake_repairs.by_strategy, quiet(), out=tmp_path, **options)  # type: ignore[arg-type]
+    assert {name: [r.model["answers"] for r in results] for name, results in found.items()} == {"refine": [6], "resample": [8]}
+    table = strategies(found)
+    assert [row[0] for row in table.rows] == ["refine", "resample"]
+    assert table.rows[0][4:] == ("6", "70", "50", "1.5", "0.2500")
+
+
 def test_results_hold_no_code(bug: Bug, runner: Runner) -> None:
-    result = run_mbpp(bug, runner, fake_repairs.subtracts_back, 5, "auto", threading.Event())
+    result = run_mbpp(bug, runner, fake_repairs.ranks, 5, "auto", threading.Event())
     assert "def " not in repr(result)
     assert "@@" not in repr(result)
 

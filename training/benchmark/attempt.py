@@ -27,6 +27,8 @@ class RepairJob:
     setup_timeout: float = 600.0
     engine: str = "auto"
     environment: Mapping[str, str] = field(default_factory=dict)
+    inference: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the engine that take the place of this process's own."""
 
 
 Repair = Callable[[RepairJob], dict[str, Any]]
@@ -51,15 +53,21 @@ def never_searched(outcome: Mapping[str, Any] | None) -> bool:
     return outcome.get("candidates", {}).get("generated") == 0 and bool(outcome.get("suspects"))
 
 
+def was_withheld(outcome: Mapping[str, Any]) -> bool:
+    """Whether a patch that verification accepted was thought too weak to be shown."""
+    return outcome.get("status") != "fixed" and any(p.get("withheld") for p in outcome.get("proposals", ()))
+
+
 def ledex_repair(job: RepairJob) -> dict[str, Any]:
     """The product's own repair, as the command and the bot call it."""
     from inference.repair import Engine, RepairRequest, outcome_json, repair_checkout
+    from inference.settings import load_settings
 
     request = RepairRequest(
         path=job.path, test=job.test, python=job.python, budget=job.budget, setup_timeout=job.setup_timeout,
         engine=cast(Engine, job.engine), environment=dict(job.environment),
     )  # fmt: skip
-    found = repair_checkout(request)
+    found = repair_checkout(request, inference=load_settings(**job.inference))
     ranked = [[{"patch": p.patch.decode("utf-8", "surrogateescape"), "template": p.template, "signals": dict(p.signals)} for p in one]
               for one in found.search.ranked]  # fmt: skip
     return {**outcome_json(found), "ranked": ranked}

@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from inference.proposer import Strategy
+from inference.settings import PREFIX, load_settings
 from sandbox.runner import Runner
 from training.benchmark import mbpp, plot, real_bugs, tables, throughput
 from training.benchmark.attempt import Repair
@@ -54,6 +56,28 @@ def mbpp_benchmark(
     left_out = tables.Table("Left out while planting", ("reason", "count"), tuple((k, str(v)) for k, v in sorted(suite.skipped.items())))
     report([*tables.tables(results), left_out], results, title, out / name, console)
     return results
+
+
+def strategies_benchmark(
+    runner: Runner, repair: Repair, console: Console, *, ids: str | None, tasks: int, seed: int | None, budget: float, jobs: int,
+    out: Path, develop: bool,
+) -> dict[str, list[Result]]:  # fmt: skip
+    """The same planted bugs given to the model twice: once it refines on what failed, once it draws anew from the first prompt, with the
+    same samples, tokens and seconds. Raises WrongUse where no model is configured."""
+    if not load_settings().is_configured:
+        raise WrongUse(f"no model is configured: set {PREFIX}ENDPOINTS or {PREFIX}CHECKPOINT")
+    chosen, number = choose_ids(ids, seed, develop)
+    label = f"{chosen.start}-{chosen.stop - 1}"
+    suite = load_or_make_suite(runner, mbpp.read_tasks(chosen), label, tasks, number, jobs, out, console)
+    name = f"strategies-{label}-{tasks}-{number}-{budget:g}s"
+    found = {
+        strategy: run_all(mbpp_work(suite.bugs, runner, repair, budget, "model", {"strategy": strategy}),
+                          out / f"{name}-{strategy}.jsonl", jobs, console, strategy)
+        for strategy in get_args(Strategy)
+    }  # fmt: skip
+    title = f"Refinement and resampling: MBPP {label}, {len(suite.bugs)} tasks, seed {number}, {budget:g} s each"
+    report([tables.strategies(found)], found["refine"], title, out / name, console)
+    return found
 
 
 def real_benchmark(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.runner import Command, Mount, Runner, Tree
-from training.benchmark.attempt import never_searched
+from training.benchmark.attempt import never_searched, was_withheld
 from training.benchmark.checkout import Place, apply_patch, changed_places, commit_all, compose, run_git
 from training.benchmark.isolation import QUIET, interpreter_mounts, limits
 
@@ -226,6 +226,7 @@ def miss_reason(bug: RealBug, outcome: Mapping[str, Any] | None, true: set[Place
 
     - environment: the repair crashed or overran, could not run the tests, or saw no failure (broken, flaky, passing, pre_existing),
       or could not run one candidate;
+    - withheld: a patch that verification accepted was thought too weak to be shown;
     - several places: the true fix changes more than one place (the manifest's ``logical_places`` or ``logical_kind``);
     - not localized: no function of the true fix is among the suspects;
     - missing logic: the true fix adds statements, a branch or a handler (more logical lines than before, or such an ``ast_edit``);
@@ -234,6 +235,8 @@ def miss_reason(bug: RealBug, outcome: Mapping[str, Any] | None, true: set[Place
     """
     if outcome is None or never_searched(outcome):
         return "environment"
+    if was_withheld(outcome):
+        return "withheld"
     if bug.kind == "multi-hunk" or bug.places > 1:
         return "several places"
     suspects = {(s.get("path", ""), s.get("function", "")) for s in outcome.get("suspects", ())}

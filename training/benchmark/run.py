@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sandbox.runner import Runner
 from training.benchmark import judging, mbpp, real_bugs
-from training.benchmark.attempt import Attempt, Repair, RepairJob, attempt, never_searched
+from training.benchmark.attempt import Attempt, Repair, RepairJob, attempt, never_searched, was_withheld
 from training.benchmark.checkout import apply_patch
 
 JUDGED = 5
@@ -57,6 +57,8 @@ class Result:
     """What is known of the first proposal: origin, template, level, and the numbers of ``inference.confidence``."""
     ranked: Sequence[Sequence[Mapping[str, Any]]] = ()
     """Of each search, best first, one of each behaviour that passed the shown tests: its template, its signals, whether it is right."""
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """What was asked of a model: the outcome's own figures, empty where none was asked."""
     candidates: Mapping[str, Any] = field(default_factory=dict)
     timings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
@@ -122,15 +124,22 @@ def run_all(work: Iterable[Work], path: Path, jobs: int, console: Console, title
     return [done[task.id] for task in tasks]
 
 
-def mbpp_work(bugs: Iterable[mbpp.Bug], runner: Runner, repair: Repair, budget: float, engine: str) -> list[Work]:
-    return [Work(bug.id, partial(run_mbpp, bug, runner, repair, budget, engine)) for bug in bugs]
+def mbpp_work(
+    bugs: Iterable[mbpp.Bug], runner: Runner, repair: Repair, budget: float, engine: str, inference: Mapping[str, Any] | None = None
+) -> list[Work]:
+    """``inference``: settings of the engine in the place of this process's own."""
+    return [Work(bug.id, partial(run_mbpp, bug, runner, repair, budget, engine, inference=inference or {})) for bug in bugs]
 
 
-def run_mbpp(bug: mbpp.Bug, runner: Runner, repair: Repair, budget: float, engine: str, stop: threading.Event) -> Result:
+def run_mbpp(
+    bug: mbpp.Bug, runner: Runner, repair: Repair, budget: float, engine: str, stop: threading.Event, *,
+    inference: Mapping[str, Any] | None = None,
+) -> Result:  # fmt: skip
     """Repairs one mutant and judges what came of it."""
     with tempfile.TemporaryDirectory(prefix="ledex-bench-") as scratch:
         repository = mbpp.lay_out(bug, Path(scratch, "task"))
-        job = RepairJob(repository, python=Path(sys.executable), budget=budget, setup_timeout=120.0, engine=engine)
+        job = RepairJob(repository, python=Path(sys.executable), budget=budget, setup_timeout=120.0, engine=engine,
+                        inference=inference or {})  # fmt: skip
         tried = attempt(repair, job, budget + job.setup_timeout + GRACE, stop)
         proposals = _proposals(tried)[:JUDGED]
         judge = _Judge(bug, runner, repository, Path(scratch))
@@ -152,6 +161,8 @@ def mbpp_miss(kind: str, outcome: Mapping[str, Any] | None) -> str:
     """Why a mutant was not fixed, by the same rules as ``real_bugs.miss_reason``; a deleted guard or statement is missing logic."""
     if outcome is None or never_searched(outcome):
         return "environment"
+    if was_withheld(outcome):
+        return "withheld"
     if kind == "two_places":
         return "several places"
     if kind in ("guard", "statement"):
@@ -255,6 +266,6 @@ def _result(tried: Attempt, id_: str, suite: str, kind: str, **facts: Any) -> Re
     level = str(proposals[0]["verdict"].get("level") or "") if proposals else ""
     return Result(
         id_, suite, kind, level=level, signals=_signals(proposals[0]) if proposals else {}, status=_status(tried),
-        proposals=len(proposals), candidates=outcome.get("candidates", {}),
+        proposals=len(proposals), model=outcome.get("model") or {}, candidates=outcome.get("candidates", {}),
         timings=outcome.get("timings", {}), seconds=round(tried.seconds, 3), peak_memory_bytes=tried.peak_memory_bytes, **facts,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from training.benchmark.mutation import KINDS, LABELS
@@ -74,6 +74,21 @@ def throughput(results: Sequence[Result]) -> Table:
     if memory:
         rows.append(("peak memory, MiB (median / largest)", f"{statistics.median(memory):.0f}", f"{max(memory):.0f}"))
     return Table("Throughput and memory", ("", "all", "a second"), tuple(rows))
+
+
+def strategies(by_strategy: Mapping[str, Sequence[Result]]) -> Table:
+    """What refining and resampling came to, and what each spent of the model."""
+    rows = []
+    for name, results in by_strategy.items():
+        asked = [r.model for r in results if r.model]
+        tokens = [m.get("tokens", {}) for m in asked]
+        rows.append((
+            name, str(len(results)), str(sum(r.fixed for r in results)), str(sum(bool(r.right) for r in results)),
+            str(sum(m.get("answers", 0) for m in asked)), str(sum(t.get("prompt", 0) - t.get("cached", 0) for t in tokens)),
+            str(sum(t.get("completion", 0) for t in tokens)), f"{sum(m.get('gpu_seconds', 0.0) for m in asked):.1f}",
+            f"{sum(m.get('cost', 0.0) for m in asked):.4f}"))  # fmt: skip
+    columns = ("", "tasks", "fixed", "right", "answers", "prompt tokens, uncached", "completion tokens", "GPU-seconds", "cost")
+    return Table("At the same samples, tokens and seconds", columns, tuple(rows))
 
 
 def misses(results: Sequence[Result]) -> Table:
