@@ -50,7 +50,7 @@ def state_line(view: CommentView) -> str:
     if view.state == "fix_ready" and view.total:
         parts.append(f"{view.new_failures} new failures in {view.total}")
     if view.state in _ASIDE:
-        parts.append(_ASIDE[view.state])
+        parts.append("no fix is sure enough" if view.withheld and view.state == "explained" else _ASIDE[view.state])
     if view.state == "working" and view.failing and not view.check:
         parts.append(f"{view.failing} failing test{'s' if view.failing > 1 else ''}")
     if view.actor:

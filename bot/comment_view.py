@@ -40,7 +40,7 @@ class CommentView:
     ``commands`` are the names of those that can be used now. ``actor`` and ``result`` say who did it, and the commit or pull request.
     ``code_url`` is where the head's files are shown, without the path; only files of the patch are linked.
     ``check`` is the command that failed in the place of tests: a linter's or formatter's. ``test_patch`` is a new test, as a diff, that was
-    seen to fail without the patch and to pass with it."""
+    seen to fail without the patch and to pass with it. ``withheld``: there was a verified patch, too weak to be shown."""
 
     pr_number: int
     state: State
@@ -68,6 +68,7 @@ class CommentView:
     result: str = ""
     check: str = ""
     test_patch: bytes = b""
+    withheld: bool = False
     code_url: str = ""
 
     def __post_init__(self) -> None:

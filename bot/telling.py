@@ -51,7 +51,8 @@ def told(pull: PullRequest, run: FailedRun, triaged: Triage, outcome: Outcome, p
     view = CommentView(
         pull.number, "explained" if ready else state, head_sha=pull.head_sha, reason="" if ready else _reason(outcome), failing=failing,
         failures=failures, jobs=triaged.jobs, run_url=run.url, commands=_commands(state, policy, pull),
-        caused_by_pr=True if reproduction is not None and reproduction.passes_on_base else None, check=outcome.check_command)  # fmt: skip
+        caused_by_pr=True if reproduction is not None and reproduction.passes_on_base else None, check=outcome.check_command,
+        withheld=outcome.best is None and any(p.withheld for p in outcome.proposals))  # fmt: skip
     if ready and best is not None and best.verdict is not None:
         if policy.mode == "explain":
             return replace(view, explanation=best.explanation, reason="the policy asks for explanations only", commands=("fix",),

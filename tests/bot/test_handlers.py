@@ -207,6 +207,7 @@ def test_retry_works_once_more_and_edits_the_one_comment(case: Case) -> None:
     pull = case.pull()
     case.fail(pull)
     case.say(pull, "/ledex retry look at min")
+    assert [request.hint for request in case.repair.asked] == ["", "look at min"]
     assert len(case.repair.asked) == 2
     assert len([c for c in case.comments(pull) if "ledex:v1 pr:" in c.body]) == 1
 

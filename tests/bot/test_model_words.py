@@ -83,6 +83,7 @@ def test_a_withheld_fix_is_not_shown_and_the_comment_says_why() -> None:
                       (fix(withheld=weak),))  # fmt: skip
     shown = comment(outcome)
     assert "+x = 2" not in shown
+    assert "**Explanation only** · no fix is sure enough · " in shown
     assert "estimated probability of 0.31" in shown
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from inference.attempt import Attempt
 from inference.model.openai import OpenAISampler
+from inference.model.spending import Prices
 from inference.policy import LimitsPolicy, Policy, VerifyPolicy
 from inference.proposer import Problem, Proposal, Report, Search
 from inference.refinement import Effort, ModelProposer
@@ -137,11 +138,11 @@ Loop = Callable[..., Told]
 @pytest.fixture(scope="module")
 def loop(project: Project) -> Loop:
     def run(script: Any, effort: Effort | None = None, url: str | None = None, policy: Policy | None = None, seconds: float = 60.0,
-            before: tuple[Any, ...] = (), hint: str = "", **settings: Any) -> Told:  # fmt: skip
+            before: tuple[Any, ...] = (), hint: str = "", prices: Prices | None = None, **settings: Any) -> Told:  # fmt: skip
         with ScriptedServer(script) as server:
             with OpenAISampler(load_settings(endpoints=url or server.url, **settings)) as sampler:
                 search, started = Search(), time.monotonic()
-                model = ModelProposer(sampler, effort or Effort(samples=1, rounds=2))
+                model = ModelProposer(sampler, effort or Effort(samples=1, rounds=2), prices=prices)
                 attempt = Attempt(project.head, project.bench, (*before, model), policy or QUICK, project.folder, lambda _: None, 1,
                                   search, started, started + seconds, hint=hint)  # fmt: skip
                 accepted, refused = attempt.one(project.reproduction, started + seconds)
@@ -303,6 +304,14 @@ def test_the_token_budget_ends_the_loop(loop: Loop) -> None:
     told = loop(["nothing", RIGHT], Effort(samples=1, rounds=2, tokens=1))
     assert told.accepted is None
     assert told.search.notes[-1] == "the model's 1 tokens are used up"
+
+
+def test_the_gpu_seconds_end_the_loop_and_are_priced(loop: Loop) -> None:
+    told = loop(["nothing", RIGHT], Effort(samples=1, rounds=2, gpu_seconds=1e-9), prices=Prices(output_million=1e6, gpu_hour=3600.0))
+    assert told.accepted is None
+    assert len(told.chats) == 1
+    assert "GPU-seconds are used up" in told.search.notes[-1]
+    assert told.search.cost == pytest.approx(len("nothing") + told.search.gpu_seconds)
 
 
 def test_a_fix_that_is_larger_than_the_policy_allows_is_refused(loop: Loop) -> None:

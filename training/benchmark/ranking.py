@@ -78,6 +78,7 @@ def _behaviour(row: Mapping[str, object]) -> Behaviour:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.benchmark.ranking", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("results", nargs="+", type=Path, help="JSONL of `ledex-train bench mbpp`")
+    parser.add_argument("--budget", type=float, default=20.0, help="seconds that each repair had")
     given = parser.parse_args(arguments)
     results = [r for path in given.results for r in read_results(path)]
     found = searches(results)
@@ -100,9 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{label}: {len(some)} patches, {sum(not r.first_right for r in some)} wrong")
     chosen = [float(r.timings["chosen"]) for r in results if r.fixed and r.timings.get("chosen") is not None]
     if chosen:
-        most = max(chosen)
-        print(f"seconds to the chosen patch, of {len(chosen)}, longest {most:.1f}: " + ", ".join(
-            f"within {share * most:.1f}: {sum(s <= share * most for s in chosen)}" for share in _SHARES))  # fmt: skip
+        print(f"of {len(chosen)} fixes, chosen within a share of {given.budget:g} s: " + ", ".join(
+            f"{share:.0%}: {sum(s <= share * given.budget for s in chosen)}" for share in _SHARES))  # fmt: skip
     return 0
 
 
