@@ -7,7 +7,6 @@ import logging
 import os
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,18 +29,19 @@ from inference.trajectory import Message, Round, Sampling, trajectory_json
 from sandbox.reproduction import Reproduction
 from sandbox.verification import Check, Counts, Verdict
 from tests.inference.model.scripted import ScriptedServer, Status
-from tests.inference.test_refinement import QUICK, RIGHT, edit, make_project
+from tests.inference.test_refinement import QUICK, RIGHT, Project, edit, make_project
 
 PATCH = unified_diff({"shop/prices.py": (b"x = 1\n", b"x = 2\n")})
 REGRESSION = b"from shop.prices import total\n\n\ndef test_a_fee_is_added():\n    assert total([1], 2) == 3\n"
-HOLDS = Check("regression test", 5, "passed", "it fails without the fix and passes with it, 2 of 2 times")
+HOLDS = Check("regression", 5, "passed", "it fails without the fix and passes with it, 2 of 2 times")
 KEY = "sk-canary-0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
 
 def fix(**more: Any) -> Proposal:
     verdict = Verdict(5, None, (HOLDS,), 3, Counts(0, 1, 1), Counts(1, 0, 1), 1.0)
-    known = {"path": "shop/prices.py", "line": 1, "verdict": verdict, "model": "tiny + shop@3f9a", "template": "model"}
-    return Proposal(PATCH, "The fee is taken away.", "model", -0.5, **(known | more))
+    valid = Proposal(PATCH, "The fee is taken away.", "model", -0.5, path="shop/prices.py", line=1, template="model", verdict=verdict,
+                     model="tiny + shop@3f9a")  # fmt: skip
+    return replace(valid, **more)
 
 
 def comment(outcome: Outcome) -> str:
@@ -119,16 +119,21 @@ def test_a_template_s_fix_that_won_is_chosen_beside_the_model_s_rounds() -> None
     assert (kept["rounds"][0]["score"], kept["rounds"][0]["signals"]) == (0.9, {"margin": 2.0})
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return make_project(tmp_path_factory.mktemp("key"))
+
+
 @pytest.mark.parametrize("script", [
     [edit("    import os\n    raise ValueError(sorted(os.environ.items()))"), RIGHT],
     [f"My key is {KEY}.", Status(400, f"Incorrect API key provided: {KEY}")], Status(500, f"no such key: {KEY}"),
 ], ids=["a patch that shows its environment", "an endpoint that echoes it", "a broken one that echoes it"])  # fmt: skip
 def test_the_key_of_the_endpoint_is_found_nowhere(
-    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    script: Any, project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("LEDEX_INFERENCE_API_KEY", KEY)
     caplog.set_level(logging.DEBUG)
-    project, said = make_project(tmp_path), list[str]()
+    said: list[str] = []
     with ScriptedServer(script, api_key=KEY) as server, OpenAISampler(load_settings(endpoints=server.url, attempts=2)) as sampler:
         search, started = Search(), time.monotonic()
         model = ModelProposer(sampler, Effort(samples=1, rounds=1))
