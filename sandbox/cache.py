@@ -23,7 +23,7 @@ import subprocess
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,30 @@ class EnvironmentCache:
             else:
                 return lease
 
+    def take(self, slot: Slot, *, exclusive: bool, timeout: float) -> Lease:
+        """A lock on the entry. Raises EnvironmentFailed where another process keeps it for ``timeout`` seconds."""
+        lease = self.lease(slot, exclusive=exclusive, timeout=timeout)
+        if lease is None:
+            raise EnvironmentFailed("another process is still building this environment: wait for it, or raise --setup-timeout")
+        return lease
+
+    def finished(self, slot: Slot, build: Callable[[float], None], timeout: float) -> tuple[Lease, dict[str, Any], bool]:
+        """(a shared lease on the finished entry, its description, whether it was there). Where it was not, one process builds it:
+        ``build`` gets the seconds that are left and publishes the entry. Raises EnvironmentFailed as ``take`` does."""
+        deadline = time.monotonic() + timeout
+        lease = self.take(slot, exclusive=False, timeout=timeout)
+        description = slot.read()
+        there = description is not None
+        while description is None:
+            lease.release()
+            lease = self.take(slot, exclusive=True, timeout=deadline - time.monotonic())
+            if slot.read() is None:
+                build(deadline - time.monotonic())
+            lease.share()
+            description = slot.read()  # between the two locks another process may have evicted it
+        slot.touch()
+        return lease, description, there
+
     @contextlib.contextmanager
     def building(self) -> Iterator[Path]:
         """A new folder on the cache's file system, deleted afterwards unless it was published."""
@@ -167,6 +191,17 @@ class EnvironmentCache:
             folder.rename(grave / "entry")
         _tool("chmod", "-R", "u+rwX", str(grave))
         _tool("rm", "-rf", "--one-file-system", str(grave))
+
+
+def seal_build(folder: Path) -> list[str]:
+    """Keep of a build its ``env`` and ``artifacts`` alone, sealed, without links that lead out; returns sentences for people."""
+    links = remove_escaping(folder / "artifacts")
+    for name in ("env", "artifacts"):
+        seal(folder / name)
+    for path in folder.iterdir():
+        if path.name not in ("env", "artifacts"):
+            shutil.rmtree(path)
+    return [f"{len(links)} links that the build left in the tree lead out of it and were refused"] if links else []
 
 
 def seal(folder: Path) -> None:

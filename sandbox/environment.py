@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from typing import Any
 
 from sandbox import EnvironmentFailed
 from sandbox.build import Build, run_build
-from sandbox.cache import EnvironmentCache, Lease, Slot, remove_escaping, seal
+from sandbox.cache import EnvironmentCache, Lease, Slot, seal, seal_build
 from sandbox.detection import Requirements, detect
 from sandbox.indexes import Indexes, configured_indexes
 from sandbox.interpreters import OLDEST, Interpreter, choose, discover, locate
@@ -90,20 +89,13 @@ def build_environment(
     key = _key(tree, files, requirements, interpreter, indexes, setup, environment)
     cache = EnvironmentCache(settings.cache_folder, settings.cache_bytes)
     slot = cache.slot(repository, trust, key)
-    lease = take_lease(cache, slot, exclusive=False, timeout=timeout)
-    description = slot.read()
-    cached = description is not None
-    while description is None:
-        lease.release()
-        lease = take_lease(cache, slot, exclusive=True, timeout=started + timeout - time.monotonic())
-        if slot.read() is None:
-            tell(f"building the environment: Python {interpreter.version[0]}.{interpreter.version[1]}, {requirements.source}")
-            left = started + timeout - time.monotonic()
-            build = Build(tree, interpreter, indexes, environment=environment, name=requirements.name, limits=build_limits(settings, left))
-            _build(cache, slot, build, requirements, setup, runner, settings, cache.downloads(repository, trust), tell)
-        lease.share()
-        description = slot.read()  # between the two locks another process may have evicted it
-    slot.touch()
+
+    def build(left: float) -> None:
+        tell(f"building the environment: Python {interpreter.version[0]}.{interpreter.version[1]}, {requirements.source}")
+        wanted = Build(tree, interpreter, indexes, environment=environment, name=requirements.name, limits=build_limits(settings, left))
+        _build(cache, slot, wanted, requirements, setup, runner, settings, cache.downloads(repository, trust), tell)
+
+    lease, description, cached = cache.finished(slot, build, started + timeout - time.monotonic())
     missing = tuple(description["missing"])
     overlay = _overlay(cache, interpreter.version, missing, runner, settings, indexes, tell) if missing else None
     cache.evict()
@@ -184,14 +176,6 @@ def _key(
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def take_lease(cache: EnvironmentCache, slot: Slot, *, exclusive: bool, timeout: float) -> Lease:
-    """A lock on a cache entry. Raises EnvironmentFailed where another process keeps it for ``timeout`` seconds."""
-    lease = cache.lease(slot, exclusive=exclusive, timeout=timeout)
-    if lease is None:
-        raise EnvironmentFailed("another process is still building this environment: wait for it, or raise --setup-timeout")
-    return lease
-
-
 def build_limits(settings: SandboxSettings, seconds: float) -> Limits:
     """What one build may use."""
     return Limits(
@@ -209,15 +193,7 @@ def _build(
                     probe=(f"{ENV}/bin/python", "-I", "-c", _PROBE))  # fmt: skip
     with cache.building() as folder:
         result = run_build(build, folder, cache, downloads, runner, settings, tell)
-        notes = list(result.notes)
-        links = remove_escaping(folder / "artifacts")
-        if links:
-            notes.append(f"{len(links)} links that the build left in the tree lead out of it and were refused")
-        for name in ("env", "artifacts"):
-            seal(folder / name)
-        for path in folder.iterdir():
-            if path.name not in ("env", "artifacts"):
-                shutil.rmtree(path)
+        notes = [*result.notes, *seal_build(folder)]
         missing = _facts(result.probe).get("missing", ["pytest", "coverage"])
         installed = requirements.install_project and PROJECT not in result.failed
         cache.publish(folder, slot, {
@@ -235,28 +211,25 @@ def _overlay(
     text = f"{version[0]}.{version[1]}"
     key = hashlib.sha256(json.dumps([FORMAT, text, missing, indexes.index, indexes.extra]).encode()).hexdigest()
     slot, downloads = cache.tools(key)
-    lease = take_lease(cache, slot, exclusive=False, timeout=timeout)
-    while slot.read() is None:
-        lease.release()
-        lease = take_lease(cache, slot, exclusive=True, timeout=timeout)
-        if slot.read() is None:
-            tell(f"getting {' and '.join(missing)} for Python {text}")
-            ours = locate(Path(os.path.realpath(sys.executable)))
-            build = Build(None, ours, indexes, limits=build_limits(settings, timeout))
-            attempts = [
-                Attempt(((ours.executable, "-m", "pip", "install", "--only-binary", ":all:", "--python-version", text, "--target", ENV,
-                          *missing),))
-            ]
-            if build.uv is not None:
-                attempts.insert(0, Attempt(((f"{TOOLS}/uv", "pip", "install", "--no-build", "--python", ours.executable, "--python-version",
-                                             text, "--target", ENV, *missing),)))  # fmt: skip
-            build = replace(build, steps=(Step(f"{' and '.join(missing)} for Python {text}", tuple(attempts)),))
-            with cache.building() as folder:
-                run_build(build, folder, cache, downloads, runner, settings, tell)
-                seal(folder / "env")
-                cache.publish(folder, slot, {"format": FORMAT})
-        lease.share()
-    slot.touch()
+
+    def build(left: float) -> None:
+        tell(f"getting {' and '.join(missing)} for Python {text}")
+        ours = locate(Path(os.path.realpath(sys.executable)))
+        wanted = Build(None, ours, indexes, limits=build_limits(settings, left))
+        attempts = [
+            Attempt(((ours.executable, "-m", "pip", "install", "--only-binary", ":all:", "--python-version", text, "--target", ENV,
+                      *missing),))
+        ]
+        if wanted.uv is not None:
+            attempts.insert(0, Attempt(((f"{TOOLS}/uv", "pip", "install", "--no-build", "--python", ours.executable, "--python-version",
+                                         text, "--target", ENV, *missing),)))  # fmt: skip
+        wanted = replace(wanted, steps=(Step(f"{' and '.join(missing)} for Python {text}", tuple(attempts)),))
+        with cache.building() as folder:
+            run_build(wanted, folder, cache, downloads, runner, settings, tell)
+            seal(folder / "env")
+            cache.publish(folder, slot, {"format": FORMAT})
+
+    lease, _, _ = cache.finished(slot, build, timeout)
     return (Mount(slot.folder / "env", OVERLAY),), (lease,)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -15,8 +14,8 @@ from types import MappingProxyType
 
 from sandbox import EnvironmentFailed
 from sandbox.build import Build, run_build
-from sandbox.cache import EnvironmentCache, remove_escaping, seal
-from sandbox.environment import Environment, build_limits, take_lease
+from sandbox.cache import EnvironmentCache, seal_build
+from sandbox.environment import Environment, build_limits
 from sandbox.frameworks import TestPlan
 from sandbox.frameworks.adapter import text_of
 from sandbox.interpreters import locate
@@ -67,24 +66,20 @@ def build_project_environment(
     key = _key([*identity, texts, [(s.name, [a.commands for a in s.attempts]) for s in steps], sorted(environment.items())])
     cache = EnvironmentCache(settings.cache_folder, settings.cache_bytes)
     slot = cache.slot(repository, trust, key)
-    lease = take_lease(cache, slot, exclusive=False, timeout=timeout)
-    description = slot.read()
-    cached = description is not None
-    while description is None:
-        lease.release()
-        lease = take_lease(cache, slot, exclusive=True, timeout=started + timeout - time.monotonic())
-        if slot.read() is None:
-            tell(f"building the environment: {plan.describe()}")
-            ours = locate(Path(os.path.realpath(sys.executable)))
-            build = Build(
-                workspace.tree(), replace(ours, mounts=(*ours.mounts, *toolchain.mounts)), configured_registries(toolchain.language),
-                _limits(settings, started + timeout - time.monotonic()), steps,
-                environment={**_variables(toolchain, _NOTHING), **environment}, uv=None, way_out=_WAY_OUT,
-                artifact_bytes=_ARTIFACT_BYTES)  # fmt: skip
-            _build(cache, build, runner, settings, repository, trust, key, tell)
-        lease.share()
-        description = slot.read()  # between the two locks another process may have evicted it
-    slot.touch()
+
+    def build(left: float) -> None:
+        tell(f"building the environment: {plan.describe()}")
+        ours = locate(Path(os.path.realpath(sys.executable)))
+        wanted = Build(
+            workspace.tree(), replace(ours, mounts=(*ours.mounts, *toolchain.mounts)), configured_registries(toolchain.language),
+            _limits(settings, left), steps, environment={**_variables(toolchain, _NOTHING), **environment}, uv=None, way_out=_WAY_OUT,
+            artifact_bytes=_ARTIFACT_BYTES)  # fmt: skip
+        with cache.building() as folder:
+            result = run_build(wanted, folder, cache, cache.downloads(repository, trust), runner, settings, tell)
+            notes = [*result.notes, *seal_build(folder)]
+            cache.publish(folder, slot, {"format": FORMAT, "notes": notes, "artifacts": any((folder / "artifacts").iterdir())})
+
+    lease, description, cached = cache.finished(slot, build, started + timeout - time.monotonic())
     cache.evict()
     artifacts = slot.folder / "artifacts" if description["artifacts"] else None
     found = _environment(
@@ -105,25 +100,6 @@ def toolchain_of(plan: TestPlan) -> Toolchain:
 def _limits(settings: SandboxSettings, seconds: float) -> Limits:
     # Compilers and package managers keep their intermediate files in /tmp.
     return replace(build_limits(settings, seconds), temporary_bytes=4 * 1024**3)
-
-
-def _build(
-    cache: EnvironmentCache, build: Build, runner: Runner, settings: SandboxSettings, repository: str, trust: str, key: str,
-    tell: Callable[[str], None],
-) -> None:  # fmt: skip
-    slot = cache.slot(repository, trust, key)
-    with cache.building() as folder:
-        result = run_build(build, folder, cache, cache.downloads(repository, trust), runner, settings, tell)
-        notes = list(result.notes)
-        links = remove_escaping(folder / "artifacts")
-        if links:
-            notes.append(f"{len(links)} links that the build left in the tree lead out of it and were refused")
-        for name in ("env", "artifacts"):
-            seal(folder / name)
-        for path in folder.iterdir():
-            if path.name not in ("env", "artifacts"):
-                shutil.rmtree(path)
-        cache.publish(folder, slot, {"format": FORMAT, "notes": notes, "artifacts": any((folder / "artifacts").iterdir())})
 
 
 def _environment(
