@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inference.completion_reader import Reader
+from inference.edit_application import apply_edits
 from inference.prompt import Mode
-from inference.text_edits import BlockEdit, Edit, Malformed, TextEdit, apply_edits
+from inference.text_edits import BlockEdit, Edit, Malformed, TextEdit
 
 __all__ = ["BlockEdit", "Edit", "Malformed", "Parsed", "TextEdit", "apply_edits", "completion_regex", "parse_completion",
            "render_completion"]  # fmt: skip

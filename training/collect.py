@@ -21,11 +21,11 @@ from typing import Any
 
 from inference.completion import Parsed, parse_completion, render_completion, survives
 from inference.context import build_context
+from inference.edit_application import apply_edits
 from inference.model import ModelError, Sampler
 from inference.patch import unified_diff
 from inference.prompt import PROMPT_VERSION, render_prompt
 from inference.refinement import Effort
-from inference.text_edits import apply_edits
 from inference.trajectory import Round, Trajectory, read_trajectories, write_trajectories
 from sandbox.runner import Runner
 from sandbox.testing import Bench
