@@ -53,7 +53,7 @@ REACHES_OF: Mapping[str, frozenset[str]] = {
         "__proto__", "defineProperty", "setPrototypeOf", "prepareStackTrace", "captureStackTrace", "uncaughtException", "assert", "expect",
         "vitest",
         "jest", "node:test", "node:assert", "node:vm", "node:child_process", "node:module", "describe", "VITEST", "JEST_WORKER_ID",
-        "NODE_TEST_CONTEXT", "NODE_ENV", "execArgv", "argv", "mock",
+        "NODE_TEST_CONTEXT", "NODE_ENV", "execArgv", "argv", "mock", "asymmetricMatch", "$$typeof",
     },
     "go": _ANY | {
         "Exit", "Goexit", "testing", "testify", "syscall", "unsafe", "os/exec", "Caller", "Callers", "linkname", "Args", "Stdout",

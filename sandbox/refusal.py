@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from sandbox import syntax
 from sandbox.forbidden import DELAYS, DELAYS_OF, FORBIDDEN_PATHS, REACHES, REACHES_OF
 from sandbox.frameworks.detection import is_test_file
+from sandbox.inline_tests import examples, split_tests
+from sandbox.shadowing import shadowed
+from sandbox.syntax_literals import compared, literals
 
 Change = tuple[bytes | None, bytes | None]
 """A file's content before and after; None where it does not exist."""
@@ -110,13 +113,16 @@ def _content_refusal(path: str, before: bytes | None, after: bytes | None) -> st
 
 def _inline_refusal(path: str, before: bytes, after: bytes) -> str | None:
     """Tests that stand in the file of the code they test, and what only fools tests, in other languages than Python."""
-    if Counter(syntax.split_tests(path, before)[1]) != Counter(syntax.split_tests(path, after)[1]):
+    if Counter(split_tests(path, before)[1]) != Counter(split_tests(path, after)[1]):
         return f"the patch changes a test that stands in {path}"
-    lost = syntax.examples(path, before) - syntax.examples(path, after)
+    lost = examples(path, before) - examples(path, after)
     if lost:
         return f"the patch changes or removes a documented example that is a test (in {path})"
     if syntax.always_true(path, after) > syntax.always_true(path, before):
         return f"the patch newly makes objects equal to everything (in {path})"
+    taken = shadowed(path, after) - shadowed(path, before)
+    if taken:
+        return f"the patch newly redefines {min(taken)}, which tests rely on (in {path})"
     return None
 
 
@@ -227,8 +233,8 @@ def _literals_and_compared(path: str, content: bytes) -> tuple[set[str], Counter
     if path.endswith(".py"):
         module = _parsed(content)
         return None if module is None else (set(_literals(module)), Counter(_compared(module)))
-    tree = syntax.parsed(path, syntax.split_tests(path, content)[0])
-    return None if tree is None else (set(syntax.literals(tree)), Counter(syntax.compared(tree)))
+    tree = syntax.parsed(path, split_tests(path, content)[0])
+    return None if tree is None else (set(literals(tree)), Counter(compared(tree)))
 
 
 def readable_changes(changes: Mapping[str, Change]) -> bool:
@@ -247,10 +253,10 @@ def literals_of(sources: Mapping[str, bytes]) -> frozenset[str]:
             module = _parsed(content)
             found.update(_literals(module) if module is not None else ())
             continue
-        inline = syntax.split_tests(path, content)[1]
+        inline = split_tests(path, content)[1]
         for part in inline if inline and not is_test_file(path) else (content,):
             tree = syntax.parsed(path, part)
-            found.update(syntax.literals(tree) if tree is not None else ())
+            found.update(literals(tree) if tree is not None else ())
     return frozenset(found)
 
 

@@ -1,4 +1,4 @@
-"""JavaScript, TypeScript, Go, Rust and Java source by their tree-sitter grammars: names, literals, functions, tests inside. Pure.
+"""JavaScript, TypeScript, Go, Rust and Java source by their tree-sitter grammars: names, functions. Pure.
 
 Python is read by its own parser elsewhere. A text that a grammar cannot read whole still gives a tree, with its errors inside; a file
 above a mebibyte gives none.
@@ -6,7 +6,6 @@ above a mebibyte gives none.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -47,24 +46,10 @@ _NAMES = frozenset({
     "identifier", "property_identifier", "field_identifier", "type_identifier", "package_identifier", "shorthand_property_identifier",
     "shorthand_property_identifier_pattern", "private_property_identifier", "label_name", "statement_identifier",
 })  # fmt: skip
-_STRINGS = frozenset({
+STRINGS = frozenset({
     "string", "template_string", "interpreted_string_literal", "raw_string_literal", "rune_literal", "string_literal", "char_literal",
     "character_literal",
 })  # fmt: skip
-_NUMBERS = frozenset({
-    "number", "int_literal", "float_literal", "imaginary_literal", "integer_literal", "decimal_integer_literal", "hex_integer_literal",
-    "octal_integer_literal", "binary_integer_literal", "decimal_floating_point_literal", "hex_floating_point_literal",
-})  # fmt: skip
-_LOOKUPS = frozenset({"includes", "has", "indexOf", "contains", "containsKey", "equals", "equalsIgnoreCase", "contentEquals", "eq",
-                      "contains_key", "EqualFold", "Contains", "matches", "compareTo"})  # fmt: skip
-_CASES = frozenset({"switch_case", "expression_case", "match_pattern", "switch_label", "keyed_element", "pair"})
-_RUST_TEST = re.compile(
-    rb"#\[\s*(?:[\w:]+::)?(?:test|rstest|proptest|quickcheck|test_case|wasm_bindgen_test)\b"
-    rb"|#\[\s*cfg\s*\(\s*(?:test|all\s*\(\s*test)\b"
-)
-_FENCE = re.compile(rb"^[ \t]*//[/!][ \t]?(.*)$", re.M)
-
-
 _MARKS = ("/proc", "/dev/fd", "/run/ledex", "_ledex_", "ledex-report", "--- PASS", '"Action"')
 """Parts of strings that say where a report lies, or what one looks like."""
 
@@ -128,7 +113,7 @@ def mentions(path: str, content: bytes) -> Counter[str]:
     for node in nodes(tree) if tree is not None else ():
         if node.type in _NAMES:
             found[text_of(node).lstrip("#")] += 1
-        elif node.type in _STRINGS and node.is_named:
+        elif node.type in STRINGS and node.is_named:
             text = text_of(node)
             found.update(mark for mark in _MARKS if mark in text)
             if len(text) < 60:
@@ -214,62 +199,6 @@ def _last_line(node: Node) -> int:
     return max(row - 1, node.start_point[0]) if column == 0 else row
 
 
-# Literals
-
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
-
-
-def literals(node: Tree | Node) -> Iterator[str]:
-    """The telling literals below a node as Python writes them, so that those of a test and of code compare; small numbers and single
-    characters are everyday code."""
-    for inner in nodes(node):
-        value = _value(inner)
-        if value is None or isinstance(value, (int, float)) and abs(value) <= 2 or isinstance(value, str) and len(value) <= 1:
-            continue
-        yield repr(value)
-
-
-def _value(node: Node) -> str | int | float | None:
-    text = text_of(node)
-    if not node.is_named:  # a keyword of the grammar, as the type `string`
-        return None
-    if node.type in _STRINGS and not any(c.type in ("template_substitution", "interpolation") for c in node.children):
-        inner = re.sub(r'^(?:b|r|br|c)?#*(?:"""|["\'`])|(?:"""|["\'`])#*$', "", text)
-        return inner if "raw" in node.type else re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), inner)
-    if node.type in _NUMBERS:
-        number = re.sub(r"(?<=[\d.])(?:[iu](?:8|16|32|64|128|size)|f(?:32|64)|[nlLdDfF])$", "", text.replace("_", "").rstrip("."))
-        number = re.sub(r"^0(?=\d+$)", "0o", number)
-        try:
-            value = ast.literal_eval(number)
-        except (ValueError, SyntaxError):
-            return None
-        return value if isinstance(value, (int, float)) else None
-    return None
-
-
-def compared(tree: Tree) -> Iterator[str]:
-    """Literals that something is compared with: beside == and ===, as a case, as a key, in a call that looks one up."""
-    for node in nodes(tree):
-        if node.type == "binary_expression":
-            operator = node.child_by_field_name("operator")
-            if operator is not None and operator.type in ("==", "==="):
-                yield from literals(node)
-        elif node.type in _CASES:
-            heads = [c for c in (node.child_by_field_name("value"), node.child_by_field_name("key")) if c is not None]
-            if node.type in ("match_pattern", "switch_label"):
-                heads = [node]
-            elif node.type in ("keyed_element", "pair"):
-                heads = [node.child_by_field_name("key") or node.named_children[0]] if node.named_children else []
-            for head in heads:
-                yield from literals(head)
-        elif node.type in ("call_expression", "method_invocation"):
-            called = node.child_by_field_name("function") or node.child_by_field_name("name")
-            if called is not None and re.split(r"[.:]+", text_of(called)[-60:])[-1] in _LOOKUPS:
-                yield from literals(node)
-        elif node.type == "macro_invocation" and text_of(node).startswith("matches!"):
-            yield from literals(node)
-
-
 def always_true(path: str, content: bytes) -> int:
     """How many methods that compare objects answer true whatever they are asked."""
     tree = parsed(path, content)
@@ -278,49 +207,4 @@ def always_true(path: str, content: bytes) -> int:
         body = node.child_by_field_name("body") if node.type in _FUNCTIONS else None
         if body is not None and _name(node) in ("equals", "eq", "ne", "Equal", "Equals", "compareTo", "cmp"):
             found += re.fullmatch(r"\{\s*(?:return\s+)?true\s*;?\s*\}", text_of(body)) is not None
-    return found
-
-
-# Tests that stand in the code's own file
-
-
-def split_tests(path: str, content: bytes) -> tuple[bytes, tuple[bytes, ...]]:
-    """(the code with blanks where tests stood, the tests): Rust's test modules and functions, Vitest's blocks in a source file."""
-    tree = parsed(path, content)
-    if tree is None or not path.endswith(".rs") and b"import.meta.vitest" not in content:
-        return content, ()
-    spans: list[tuple[int, int]] = []
-    for node in nodes(tree):
-        if spans and node.start_byte < spans[-1][1]:
-            continue
-        if node.type in ("mod_item", "function_item", "impl_item", "use_declaration", "macro_invocation", "struct_item", "const_item"):
-            first, attributes = node.start_byte, b""
-            before = node.prev_sibling
-            while before is not None and before.type in ("attribute_item", "line_comment", "block_comment"):
-                first, attributes = before.start_byte, (before.text or b"") + attributes
-                before = before.prev_sibling
-            if _RUST_TEST.search(attributes):
-                spans.append((first, node.end_byte))
-        elif node.type == "if_statement" and "import.meta.vitest" in text_of(node.child_by_field_name("condition") or node):
-            spans.append((node.start_byte, node.end_byte))
-    code = bytearray(content)
-    for first, last in spans:
-        code[first:last] = re.sub(rb"[^\n]", b" ", content[first:last])
-    return bytes(code), tuple(content[first:last] for first, last in spans)
-
-
-def examples(path: str, content: bytes) -> Counter[str]:
-    """Documented examples that the tools run as tests: Rust's code blocks in doc comments."""
-    found: Counter[str] = Counter()
-    if not path.endswith(".rs"):
-        return found
-    fence, lines = False, list[str]()
-    for line in _FENCE.findall(content):
-        text = line.decode("utf-8", "replace").rstrip()
-        if text.lstrip().startswith("```"):
-            if fence:
-                found["\n".join(lines)] += 1
-            fence, lines = not fence, [text.strip()]
-        elif fence:
-            lines.append(text)
     return found

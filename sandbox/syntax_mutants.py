@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from tree_sitter import Node
 
+from sandbox.inline_tests import split_tests
 from sandbox.mutants import changed_lines, changed_spans, lines_of
-from sandbox.syntax import broken, nodes, parsed, split_tests, text_of
+from sandbox.syntax import broken, nodes, parsed, text_of
 
 _FLIPPED = {
     "<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "==", "===": "!==", "!==": "===", "&&": "||", "||": "&&", "+": "-",

@@ -11,9 +11,10 @@ from sandbox.frameworks import TestPlan
 from sandbox.workspace import Workspace
 
 _TEST_FILE = re.compile(r"(^|/)(test_[^/]*|[^/]*_test|tests?)\.py$")
-_TEST_FOLDER = re.compile(r"(^|/)(tests?|testing|__tests__|__mocks__|src/\w*[tT]est\w*)/")
+_TEST_FOLDER = re.compile(r"(^|/)(tests?|testing|__tests__|__mocks__|src/(?:test\w*|\w*Test\w*|\w+_tests?))/")
 _OTHER_TEST_FILE = re.compile(
     r"\.(?:test|spec)\.[cm]?[jt]sx?$|_test\.go$|(?:^|/)(?:tests?|benches/[^/]+)\.rs$|(?:^|/)[\w.-]*[._-]test\.[cm]?[jt]sx?$"
+    r"|(?:^|/)(?:specs?|e2e|cypress)/.*\.[cm]?[jt]sx?$|(?:^|/)test[_-]?(?:utils?|helpers?|support|kit)/.*\.(?:go|rs|java|kt|[cm]?[jt]sx?)$"
     r"|(?:^|/)(?:[A-Z]\w*(?:Tests?|TestCase|IT|Spec)|Test[A-Z]\w*)\.(?:java|kt|groovy|scala)$")
 _PYTHON = re.compile(r"^(\S*/)?python[\d.]*$")
 _SHELL = re.compile(r"[|&;<>`$(){}*?\n]|\b(if|for|while)\b")
