@@ -22,7 +22,7 @@ from sandbox import EnvironmentFailed, WorkspaceError
 from sandbox.environment import build_environment, existing_environment
 from sandbox.frameworks import TestPlan
 from sandbox.frameworks.detection import is_test_file, plan_from_command
-from sandbox.frameworks.languages import ADAPTERS, plans_for, plans_near
+from sandbox.frameworks.languages import ADAPTERS, plan_of, plans_for, plans_near
 from sandbox.project_environment import build_project_environment
 from sandbox.reproduction import Reproduction, reproduce
 from sandbox.runner import Runner
@@ -256,7 +256,7 @@ def open_bench(
         raise EnvironmentFailed(f"could not reproduce: needs {needs}, and the container runner is not in use")
     command = _command(request)
     if plan is None:
-        plan = plan_from_command(command, policy.environment.report) if command else plans_for(head)[0]
+        plan = plan_of(command, head, policy.environment.report) if command else plans_for(head)[0]
     variables = {**policy.environment.variables, **request.environment}
     report(Progress("environment", "building the environment"))
     if plan.framework in ADAPTERS:

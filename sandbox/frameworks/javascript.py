@@ -13,15 +13,17 @@ from typing import Any
 
 from sandbox.frameworks import LOAD, Framework, TestPlan
 from sandbox.frameworks.adapter import MOST_MESSAGE, MOST_TEXT, REPORT, Adapter, Invocation, collected, in_tree, own_frames, unique_id
-from sandbox.frameworks.node import below, frames_of, packages, scripts_of, with_programs
+from sandbox.frameworks.node import RUNNER, below, frames_of, packages, with_programs
+from sandbox.frameworks.scripts import manifest_of, package_folder, script_call, script_text
 from sandbox.report import Failure, Outcome, TestReport
 from sandbox.runner import Execution
 from sandbox.workspace import Workspace
 
-_COMMAND = {
+_COMMAND: dict[Framework, re.Pattern[str]] = {
     "vitest": re.compile(r"(?P<head>(?:^|.*[\s;&])vitest)(?:\s+(?:run|watch|dev))?(?=[\s;&]|$)(?P<tail>[^&|;]*)(?P<rest>.*)", re.S),
     "jest": re.compile(r"(?P<head>(?:^|.*[\s;&/])jest(?:\.js)?)(?=[\s;&]|$)(?P<tail>[^&|;]*)(?P<rest>.*)", re.S),
 }
+_PROGRAMS: dict[Framework, re.Pattern[str]] = {"node": RUNNER, **_COMMAND}
 _OPTIONS = {
     "vitest": f" run --reporter=json --outputFile={REPORT} --no-color --watch=false",
     "jest": f" --json --outputFile={REPORT} --no-color --ci --watchAll=false",
@@ -36,10 +38,26 @@ _MOST_NAMES = 40
 
 def detect(workspace: Workspace, framework: Framework) -> Iterator[TestPlan]:
     for folder in packages(workspace):
-        script, manifest = scripts_of(workspace, folder)
+        manifest = manifest_of(workspace, folder)
+        script = script_text(manifest, "test")
         wanted = {**_table(manifest, "dependencies"), **_table(manifest, "devDependencies")}
         if _COMMAND[framework].match(script) or not script and framework in wanted:
             yield TestPlan(framework, shell=script, folder=folder)
+
+
+def script_plan(command: str, workspace: Workspace) -> TestPlan | None:
+    """The plan of ``npm test`` and its like, where the package's script is one of node's runner, Vitest or Jest; None for all else."""
+    call = script_call(command)
+    folder = package_folder(call, workspace) if call is not None else None
+    if call is None or folder is None:
+        return None
+    text, arguments = script_text(manifest_of(workspace, folder), call.script), call.arguments
+    if not text and call.manager != "npm":  # a program of the dependencies, as `yarn vitest run`
+        text, arguments = shlex.join([call.script, *call.arguments]), ()
+    framework = next((name for name, pattern in _PROGRAMS.items() if pattern.match(text)), None)
+    if framework is None:
+        return None
+    return TestPlan(framework, arguments, shell=text, variables=call.variables, folder=folder)
 
 
 def _table(manifest: dict[str, Any], name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sandbox import WorkspaceError
 from sandbox.frameworks import TestPlan, cargo, go, javascript, jvm, node
 from sandbox.frameworks.adapter import Adapter
-from sandbox.frameworks.detection import is_test_file, plan_for
+from sandbox.frameworks.detection import is_test_file, plan_for, plan_from_command
 from sandbox.workspace import Workspace
 
 ADAPTERS: Mapping[str, Adapter] = {
@@ -38,6 +38,29 @@ def plans_for(workspace: Workspace) -> tuple[TestPlan, ...]:
             raise
         python = ()
     return (*python, *projects)[:MOST_PLANS]
+
+
+def plan_of(command: str, workspace: Workspace, junit: str | None = None) -> TestPlan:
+    """The plan of a typed or configured command; ``npm test`` and its like are the package's script that they run.
+
+    Raises WorkspaceError for a command that cannot be read.
+    """
+    return javascript.script_plan(command, workspace) or plan_from_command(command, junit)
+
+
+def plans_described(workspace: Workspace, text: str) -> tuple[TestPlan, ...]:
+    """The tree's plans whose descriptions, with "; " between them, are this text; none where they are not."""
+    found: list[TestPlan] = []
+    try:
+        plans = plans_for(workspace)
+    except WorkspaceError:
+        return ()
+    for plan in plans:
+        rest = text.removeprefix(plan.describe())
+        if rest != text and (not rest or rest.startswith("; ")):
+            found.append(plan)
+            text = rest.removeprefix("; ")
+    return () if text else tuple(found)
 
 
 def plans_near(workspace: Workspace, plans: Sequence[TestPlan], near: Sequence[str]) -> tuple[TestPlan, ...]:

@@ -21,18 +21,18 @@ from sandbox.frameworks.adapter import (
     Invocation,
     collected,
     in_tree,
-    joined,
     manifests,
     own_frames,
     text_of,
     unique_id,
 )
+from sandbox.frameworks.scripts import manifest_of, script_text
 from sandbox.report import Failure, Frame, Outcome, TestReport
 from sandbox.runner import Execution
 from sandbox.workspace import Workspace
 
 REPORTER = "/run/ledex/_ledex_node.mjs"
-_RUNNER = re.compile(
+RUNNER = re.compile(
     r"(?P<head>(?:^|.*?[\s;&])(?:node|tsx)\b(?:\s+(?![&|;])\S+){0,20}?\s+--test)(?=[\s;&]|$)(?P<tail>[^&|;]*)(?P<rest>.*)", re.S
 )
 _USES_RUNNER = re.compile(r"""(?:from|require\(|import)\s*['"]node:test['"]""")
@@ -53,19 +53,6 @@ class _Node:
     parent: bool = False
 
 
-def scripts_of(workspace: Workspace, folder: str) -> tuple[str, dict[str, Any]]:
-    """A package's test script, its ``pretest`` in front as npm runs them, and its manifest."""
-    try:
-        manifest = json.loads(text_of(workspace, joined(folder, "package.json")))
-    except ValueError:
-        manifest = {}
-    manifest = manifest if isinstance(manifest, dict) else {}
-    scripts = manifest.get("scripts")
-    scripts = {k: v for k, v in scripts.items() if isinstance(v, str)} if isinstance(scripts, dict) else {}
-    parts = [scripts[name] for name in ("pretest", "test") if scripts.get(name)]
-    return " && ".join(parts) if "test" in scripts else "", manifest
-
-
 def packages(workspace: Workspace) -> list[str]:
     return manifests(workspace, "package.json")
 
@@ -73,8 +60,8 @@ def packages(workspace: Workspace) -> list[str]:
 def detect(workspace: Workspace) -> Iterator[TestPlan]:
     folders = packages(workspace)
     for folder in folders:
-        script, _ = scripts_of(workspace, folder)
-        if _RUNNER.match(script) or not script and _has_tests(workspace, folder, folders):
+        script = script_text(manifest_of(workspace, folder), "test")
+        if RUNNER.match(script) or not script and _has_tests(workspace, folder, folders):
             yield TestPlan("node", shell=script, folder=folder)
     if not folders and _has_tests(workspace, ".", []):
         yield TestPlan("node")
@@ -102,7 +89,7 @@ def below(folder: str, path: str) -> str:
 
 
 def invocation(plan: TestPlan, only: Sequence[str]) -> Invocation:
-    found = _RUNNER.match(plan.shell or "node --test")
+    found = RUNNER.match(plan.shell or "node --test")
     head, tail, rest = (found["head"], found["tail"], found["rest"]) if found else ("node --test", "", "")
     flags = f" --test-reporter={REPORTER} --test-reporter-destination={REPORT}"
     if only:
