@@ -18,10 +18,12 @@ from bot.attestation import SigningFailed, signed_payload
 from bot.bundle import Bundle, DamagedBundle
 from bot.bundled_code import unbundle
 from inference.policy import Policy
+from inference.projects import joined_verdict
 from inference.proposer import Progress, Report
 from inference.repair import RepairRequest, open_bench
 from sandbox import EnvironmentFailed, WorkspaceError
 from sandbox.frameworks import TestPlan
+from sandbox.frameworks.languages import plans_described
 from sandbox.reproduction import Reproduction, reproduce
 from sandbox.runner import Runner
 from sandbox.settings import SandboxSettings
@@ -100,20 +102,39 @@ def replay(
         request = RepairRequest(
             path=repository, head=head_sha, test=test, python=python, policy=policy, setup_timeout=setup_timeout,
             repository=f"replay:{found.sha256}")  # fmt: skip
+        # A fix that spans projects of one tree has the commands of all, and each project has an environment of its own.
+        plans = () if policy.environment.test or check else plans_described(head, commands["test"])
         try:
-            bench, _ = open_bench(request, runner, SandboxSettings(), head, report)
-            if check:
-                return _checked(bench, head, check, found, policy, folder, report)
-            reproduction = reproduce(bench, head, base, lambda text: report(Progress("reproduce", text)))
-            fitting = _as_recorded(reproduction, proof["failing"])
-            if isinstance(fitting, str):
-                return Replay(False, fitting)
-            verdict = verify(
-                bench, head, fitting, found.files["patch.diff"], policy.patch_scope(), folder, proof["repeats"],
-                lambda text: report(Progress("verify", text)))  # fmt: skip
+            if not plans:
+                bench, _ = open_bench(request, runner, SandboxSettings(), head, report)
+                if check:
+                    return _checked(bench, head, check, found, policy, folder, report)
+                return _proven([bench], head, base, found, policy, folder, report)
+            benches = [open_bench(request, runner, SandboxSettings(), head, report, plan)[0] for plan in plans]
+            return _proven(benches, head, base, found, policy, folder, report)
         except (EnvironmentFailed, WorkspaceError) as error:
             return Replay(False, f"the tests cannot be run here: {error}")
-    return _judged(verdict, int(proof["verdict"]["level"][1:]))
+
+
+def _proven(
+    benches: Sequence[Bench], head: Workspace, base: Workspace | None, found: Bundle, policy: Policy, folder: Path, report: Report
+) -> Replay:
+    """The same tests fail on the head, whichever project they are of, and the patch is verified by the tests of each."""
+    failing = found.proof["failing"]
+    reproductions = [reproduce(bench, head, base, lambda text: report(Progress("reproduce", text))) for bench in benches]
+    fitting = _as_recorded(reproductions, failing)
+    if isinstance(fitting, str):
+        return Replay(False, fitting)
+    verdicts = []
+    for bench, reproduction in zip(benches, fitting, strict=True):
+        verdict = verify(
+            bench, head, reproduction, found.files["patch.diff"], policy.patch_scope(), folder, found.proof["repeats"],
+            lambda text: report(Progress("verify", text)))  # fmt: skip
+        if not verdict.accepted:
+            return _judged(verdict, 0)
+        verdicts.append(verdict)
+    whole = verdicts[0] if len(verdicts) == 1 else joined_verdict([bench.plan for bench in benches], verdicts)
+    return _judged(whole, int(found.proof["verdict"]["level"][1:]))
 
 
 def _checked(bench: Bench, head: Workspace, check: str, found: Bundle, policy: Policy, folder: Path, report: Report) -> Replay:
@@ -125,19 +146,24 @@ def _checked(bench: Bench, head: Workspace, check: str, found: Bundle, policy: P
     return _judged(verdict, int(found.proof["verdict"]["level"][1:]))
 
 
-def _as_recorded(reproduction: Reproduction, failing: Sequence[str]) -> Reproduction | str:
-    """The reproduction with the recorded failing tests as its target, or one sentence on why it is another failure."""
-    if reproduction.status != "failing":
-        return f"the failure is not there any more: {reproduction.reason}"
+def _as_recorded(reproductions: Sequence[Reproduction], failing: Sequence[str]) -> list[Reproduction] | str:
+    """The reproductions with the recorded failing tests as their targets, or one sentence on why it is another failure."""
+    for reproduction in reproductions:
+        if reproduction.status != "failing":
+            return f"the failure is not there any more: {reproduction.reason}"
     if not failing:
         return "the proof names no test that failed"
-    gone = [test for test in failing if test not in reproduction.failing]
+    there = {test for reproduction in reproductions for test in reproduction.failing}
+    gone = [test for test in failing if test not in there]
     if gone:
         return f"{gone[0]} does not fail without the patch any more"
     wanted = frozenset(failing)
-    return replace(
-        reproduction, failing=tuple(t for t in reproduction.failing if t in wanted),
-        failures=tuple(f for f in reproduction.failures if f.test_id in wanted))  # fmt: skip
+    return [
+        replace(
+            reproduction, failing=tuple(t for t in reproduction.failing if t in wanted),
+            failures=tuple(f for f in reproduction.failures if f.test_id in wanted))
+        for reproduction in reproductions
+    ]  # fmt: skip
 
 
 def _judged(verdict: Verdict, recorded: int) -> Replay:

@@ -126,15 +126,15 @@ def _together(
     explanation = "\n\n".join(f"{number}. {p.explanation}" for number, p in enumerate(proposals, 1))
     prior = min(p.prior for p in proposals)
     return replace(
-        proposals[0], patch=patch, explanation=explanation, prior=prior, verdict=_verdicts(found, verdicts), round=None,
-        tests={})  # fmt: skip
+        proposals[0], patch=patch, explanation=explanation, prior=prior, verdict=joined_verdict([one.plan for one in found], verdicts),
+        round=None, tests={})  # fmt: skip
 
 
-def _verdicts(found: Sequence[Repaired], verdicts: Sequence[Verdict]) -> Verdict:
-    """What all say: the lowest rung, the checks of each with its command."""
+def joined_verdict(plans: Sequence[TestPlan], verdicts: Sequence[Verdict]) -> Verdict:
+    """What the accepted verdicts of several projects say of one patch: the lowest rung, the checks of each with its command."""
     checks = tuple(
-        replace(check, detail=f"{one.plan.describe()}: {check.detail}")
-        for one, verdict in zip(found, verdicts, strict=True)
+        replace(check, detail=f"{plan.describe()}: {check.detail}")
+        for plan, verdict in zip(plans, verdicts, strict=True)
         for check in verdict.checks
     )
     counts = [v.after for v in verdicts if v.after is not None]

@@ -39,11 +39,14 @@ class Known:
                 yield Proposal(unified_diff({path: (before, after)}), f"{path} is wrong.", self.origin, 1.0, path=path)
 
 
-def tree(folder: Path, places: dict[str, Sample], **more: str) -> Workspace:
+def checkout(folder: Path, places: dict[str, Sample], **more: str) -> GitRepository:
     files = {f"{place}/{path}": text for place, sample in places.items() for path, text in sample.files.items()}
     (folder / "many").mkdir(parents=True)
-    repository = GitRepository(folder / "many").files({**files, **more}).commit()
-    return snapshot(repository.folder, folder / "head")
+    return GitRepository(folder / "many").files({**files, **more}).commit()
+
+
+def tree(folder: Path, places: dict[str, Sample], **more: str) -> Workspace:
+    return snapshot(checkout(folder, places, **more).folder, folder / "head")
 
 
 PLACES = {"api": GO, "web": NODE, "libs/core": RUST}
