@@ -36,6 +36,10 @@ NOT_STOPPED = (
     "Code that shares an interpreter with its test report can forge the report: the test process writes its own results to the "
     "report descriptor. Expected test ids, exit status and a static refusal of patches that reach for the judge narrow this; "
     "they do not close it.",
+    "In other languages the report is easier to reach: node's, Vitest's, Jest's, Surefire's and Gradle's are files that the tested code, "
+    "which runs as the same user, can replace, and Go's and cargo's are text that it can print. Exit status, expected test ids and the "
+    "static refusal narrow this too; in JavaScript, where a name can be put together at run time, a patch that hides its names gets "
+    "through all three.",
     "A test can tell a warm tier from a cold run: by process numbers and its parent, the SIGALRM handler and timer, the address-space "
     "limit, the code object of the edited function, pytest's objects and call stack, files that earlier workers left in the temporary "
     "folder, and time. No warm verdict is final, so such a test costs the search its time and never makes a fix.",
@@ -47,7 +51,8 @@ NOT_STOPPED = (
     "can be connected to; a snapshot of a checkout has no sockets.",
     "While an environment is built, data can leave through the package indexes (names and versions asked for).",
 )
-"""What this isolation does not stop; the README repeats it. ``tests/sandbox/test_forgery.py`` and ``test_tiers.py`` show the first two."""
+"""What this isolation does not stop; the README repeats it. ``tests/sandbox/test_forgery.py``, ``tests/languages/test_forgery.py`` and
+``tests/sandbox/test_tiers.py`` show the first three."""
 
 DENIED_SYSCALLS = (
     # new namespaces, mounts and roots
