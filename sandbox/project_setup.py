@@ -8,13 +8,13 @@ snapshot of another commit can get wrong.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Mapping
 
 from sandbox.frameworks import TestPlan
 from sandbox.frameworks.adapter import Language, joined, text_of
+from sandbox.frameworks.scripts import manifest_of
 from sandbox.plan import ENV, Attempt, Step
 from sandbox.workspace import Workspace
 
@@ -31,6 +31,7 @@ _MANIFESTS: Mapping[Language, re.Pattern[str]] = {
 }  # fmt: skip
 DEBIAN_REPOSITORY = "/usr/share/maven-repo"
 SETTINGS = f"{ENV}/settings.xml"
+NPM_CACHE = "/ledex-downloads/npm"
 _JVM = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
 
@@ -87,14 +88,17 @@ def _javascript(plan: TestPlan, workspace: Workspace) -> tuple[Step, ...]:
     commands = []
     locked = {name: workspace.exists(joined(folder, name)) for name in ("package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml",
                                                                         "yarn.lock")}  # fmt: skip
-    cache = "export npm_config_cache=/ledex-downloads/npm npm_config_fund=false npm_config_audit=false"
+    # With npm's usual 15 connections a busy machine shakes hands too slowly, and the registry resets all of them at once.
+    quiet = " ".join(f"npm_config_{n}=false" for n in ("fund", "audit", "progress", "update_notifier"))
+    cache = f"export npm_config_cache={NPM_CACHE} npm_config_maxsockets=6 {quiet}"
     if locked["pnpm-lock.yaml"]:
         commands.append(_shell(folder, cache, "pnpm install --frozen-lockfile --store-dir /ledex-downloads/pnpm"))
     elif locked["yarn.lock"]:
         commands.append(_shell(folder, cache, "yarn install --frozen-lockfile --non-interactive --cache-folder /ledex-downloads/yarn"))
     elif locked["package-lock.json"] or locked["npm-shrinkwrap.json"]:
-        commands.append(_shell(folder, cache, "npm ci"))
-    commands.append(_shell(folder, cache, "npm install --no-save"))
+        commands.append(_shell(folder, cache, "npm ci --prefer-offline"))
+    # What an earlier build of this repository downloaded is asked for first; a version that came out since is in the registry alone.
+    commands += [_shell(folder, cache, f"npm install --no-save{offline}") for offline in (" --prefer-offline", "")]
     return (Step("node_modules", _attempts(*commands)),)
 
 
@@ -105,21 +109,13 @@ def install_folder(workspace: Workspace, folder: str) -> str:
         place = "/".join(parts[:count]) or "."
         if any(workspace.exists(joined(place, n)) for n in ("package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lock")):
             return place
-        if place != folder and "workspaces" in _manifest(workspace, place):
+        if place != folder and "workspaces" in manifest_of(workspace, place):
             return place
     return folder
 
 
-def _manifest(workspace: Workspace, folder: str) -> dict[str, object]:
-    try:
-        value = json.loads(text_of(workspace, joined(folder, "package.json")) or "{}")
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _needs_packages(workspace: Workspace, folder: str) -> bool:
-    manifest = _manifest(workspace, folder)
+    manifest = manifest_of(workspace, folder)
     return any(manifest.get(name) for name in ("dependencies", "devDependencies", "optionalDependencies", "workspaces"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -358,6 +359,7 @@ it("finds the cheapest", () => {
 """
 CART_TS = CART_JS.replace("total(lines)", "total(lines: { price: number; count: number }[])").replace(
     "cheapest(lines)", "cheapest(lines: { price: number }[])").replace("./money.js", "./money")  # fmt: skip
+# Vitest's packages are locked (`npm ci`), Jest's are not (`npm install`).
 VITEST = Sample(
     "vitest", ("node", "npm"),
     {
@@ -365,6 +367,7 @@ VITEST = Sample(
                         '"devDependencies": {"vitest": "3.2.4"}}\n',
         "src/cart.ts": CART_TS, "src/money.ts": "export const rounded = (cents: number): number => Math.round(cents);\n",
         "test/cart.test.ts": SPEC_TS, ".gitignore": "node_modules\n",
+        "package-lock.json": Path(__file__).with_name("vitest-lock.json").read_text(encoding="utf-8"),
     },
     "src/cart.ts", NODE.bug, NODE.fix, ("test/cart.test.ts::total > adds every line",), ("test/cart.test.ts", 6),
     "expected 125 to be 625",

@@ -12,7 +12,7 @@ from inference.settings import load_settings
 from sandbox.settings import SandboxSettings
 from tests.git_repository import GitRepository
 from tests.inference.model.scripted import Chat, ScriptedServer
-from tests.languages.conftest import needs
+from tests.languages.conftest import REPOSITORY, needs
 from tests.languages.samples import GO, NODE, SAMPLES, Sample
 
 
@@ -27,9 +27,10 @@ def edit(sample: Sample, new: str, why: str, folder: str = "") -> str:
 def repaired(folder: Path, files: dict[str, str], script: object, settings: SandboxSettings, **request: object):  # type: ignore[no-untyped-def]
     folder.mkdir()
     repository = GitRepository(folder).files(files).commit()
+    policy = Policy(verify=VerifyPolicy(repeats=2))
     with ScriptedServer(script) as server:
         outcome = repair_checkout(
-            RepairRequest(repository.folder, engine="model", policy=Policy(verify=VerifyPolicy(repeats=2)), **request),  # type: ignore[arg-type]
+            RepairRequest(repository.folder, repository=REPOSITORY, engine="model", policy=policy, budget=900.0, **request),  # type: ignore[arg-type]
             settings=settings, inference=load_settings(endpoints=server.url, samples=1, rounds=1))  # fmt: skip
         return outcome, server.chats
 
