@@ -21,6 +21,8 @@ from sandbox.reproduction import Reproduction
 DATA = Path(__file__).with_name("confidence.json")
 _WIDEST = 6.0
 """Logarithms of odds are cut off here."""
+_MOST = 7.0
+"""A count above this says no more: as many other behaviours are judged where the table is fitted."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def features(signals: Mapping[str, float]) -> dict[str, float]:
         found["odds"] = max(min(odds, _WIDEST), -_WIDEST)
     for name in ("alternatives", "failing", "passing", "members"):
         if name in signals:
-            found[name] = math.log1p(max(signals[name], 0.0))
+            found[name] = math.log1p(min(max(signals[name], 0.0), _MOST))
     return found
 
 

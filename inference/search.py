@@ -79,7 +79,7 @@ class EmbeddedProposer:
             search.generated += state.schedule.generated
             search.exhausted = state.schedule.exhausted
             search.first_plausible = state.first
-            search.near_misses += _near_misses(problem, state)
+            search.near_misses += _near_misses(state.near, len(problem.reproduction.failing))
             report(Progress("choose", f"{len(state.plausible)} plausible of {sum(search.judged.values())} candidates"))
             ranked = [(found, p) for found in rank(state.plausible, server) if (p := self._proposal(problem, found)) is not None]
             search.ranked.append(tuple(p for _, p in ranked if "margin" in p.signals)[:_MOST_TOLD])
@@ -222,11 +222,10 @@ def _note(state: _State, batch: Sequence[Candidate], judgements: Sequence[Judgem
             state.schedule.seed(candidate)
 
 
-def _near_misses(problem: Problem, state: _State) -> list[str]:
-    """Of the edits that helped, those that helped most, as lines for whoever goes on from here."""
-    failing = len(problem.reproduction.failing)
+def _near_misses(near: Sequence[tuple[int, Candidate]], failing: int) -> list[str]:
+    """Of the edits that made some of ``failing`` tests pass, those that helped most, as lines for whoever goes on from here."""
     found: dict[str, None] = {}
-    for gained, candidate in sorted(state.near, key=lambda n: -n[0]):
+    for gained, candidate in sorted(near, key=lambda n: -n[0]):
         text, edit = candidate.function.text, candidate.edits[0]
         old, new = (" ".join(part.split())[:_SHORT] for part in (text[edit.start : edit.end], edit.new))
         place = f"{candidate.function.path}:{candidate.line}"

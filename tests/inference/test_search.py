@@ -10,7 +10,7 @@ import pytest
 from inference.edits import Candidate
 from inference.localization import Suspect
 from inference.schedule import Schedule, edits_of, trial_unit, unit_of
-from inference.search import EmbeddedProposer, _is_over, _State
+from inference.search import EmbeddedProposer, _is_over, _near_misses, _State
 from inference.templates import functions, generate
 
 CODE = """\
@@ -158,3 +158,11 @@ def test_a_pair_that_passes_does_not_end_the_search_while_typed_edits_are_left()
 def test_a_typed_edit_that_passes_ends_the_search_a_little_later() -> None:
     state = _State(Schedule(suspects(("first", 1.0))), 100.0, 0.0, first=1.0, typed=1.0)
     assert (_is_over(state, 3.9, 20.0), _is_over(state, 4.1, 20.0)) == (False, True)
+
+
+def test_what_helped_most_is_told_first_and_once() -> None:
+    one, other, *_ = drawn(8, ("first", 1.0))
+    found = _near_misses([(1, one), (2, other), (1, one)], 3)
+    assert [line.rsplit("(", 1)[1] for line in found] == ["makes 2 of 3 failing tests pass)", "makes 1 of 3 failing tests pass)"]
+    edit = other.edits[0]
+    assert found[0].startswith(f"code.py:{other.line}: -{CODE[edit.start : edit.end].strip()}")

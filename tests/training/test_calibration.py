@@ -33,12 +33,12 @@ def rows(count: int = 300, slope: float = 2.0, seed: int = 1) -> list[Row]:
 
 
 def test_a_constant_says_the_share_of_right_ones() -> None:
-    made = [Row("mbpp/601/token/0", {}, n < 3) for n in range(4)]
+    made = [Row(f"mbpp/{601 + n}/token/0", {}, n < 3) for n in range(4)]
     assert constant(made).probability({}) == pytest.approx(0.75)
 
 
 def test_the_estimates_stay_away_from_certainty_by_what_the_rows_can_tell() -> None:
-    assert constant([Row("mbpp/601/token/0", {}, True)] * 8).probability({}) == pytest.approx(0.9)
+    assert constant([Row(f"mbpp/{601 + n}/token/0", {}, True) for n in range(8)] * 2).probability({}) == pytest.approx(0.9)
 
 
 def test_the_regression_finds_what_the_data_were_made_with() -> None:
@@ -99,6 +99,13 @@ def test_held_back_tasks_other_origins_and_what_was_not_judged_are_left_out() ->
     assert [r.id for r in rows_of(given)] == ["mbpp/700/token/0"]
 
 
+def test_behaviours_are_those_of_one_search_with_how_many_others_there_were() -> None:
+    one = [behaviour("name", True, share=0.75), behaviour("guard", False, share=0.25)]
+    found = calibration.behaviours_of([result(700, ranked=[one]), result(701, ranked=[one, one]), result(11, ranked=[one])])
+    assert [(r.right, r.features["odds"], r.features["alternatives"]) for r in found] == [
+        (True, pytest.approx(math.log(3)), math.log(2)), (False, pytest.approx(-math.log(3)), math.log(2))]  # fmt: skip
+
+
 def save(path: Path, results: list[Result]) -> Path:
     path.write_text("".join(json.dumps(asdict(r)) + "\n" for r in results), encoding="utf-8")
     return path
@@ -106,7 +113,12 @@ def save(path: Path, results: list[Result]) -> Path:
 
 def test_the_command_writes_coefficients_that_the_estimate_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng = random.Random(3)
-    made = [result(601 + n, right=rng.random() < share, share=share) for n in range(120) for share in (rng.random(),)]
+    made = []
+    for n in range(120):
+        share = rng.random()
+        right = rng.random() < share
+        ranked = [[behaviour("name", right, share=share), behaviour("guard", not right, share=1 - share)]]
+        made.append(result(601 + n, right=right, ranked=ranked, share=share))
     out = tmp_path / "confidence.json"
     fitted, checked = save(tmp_path / "a.jsonl", made), save(tmp_path / "b.jsonl", [result(511 + n, n % 2 == 0, share=n % 2 / 2 + 0.25)
                                                                                    for n in range(20)])  # fmt: skip

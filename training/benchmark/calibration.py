@@ -3,6 +3,9 @@
 ``python -m training.benchmark.calibration RESULTS... --check RESULTS...`` reads what ``ledex-train bench mbpp`` wrote, fits
 ``inference/confidence.json`` on the first files (ids 601-974) and prints reliability and Brier score on the others (ids 511-600), beside a
 constant: the share of right patches where it was fitted. Where the estimate is not better than the constant, the constant is written.
+
+It is fitted on every behaviour that passed the shown tests, chosen or not: of one search several are known to be right or wrong, so that
+few bugs give many of both. It is judged on the patches that were chosen and verified alone.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from inference.confidence import DATA, Coefficients, features
 from training.benchmark import mbpp
 from training.benchmark.run import Result, read_results
 
-CHOSEN = ("odds", "alternatives", "surprise", "mutation")
+CHOSEN = ("odds", "alternatives", "surprise")
 """The features that are read; chosen by the Brier score of ten folds on ids 601-974 (``--features`` tries others)."""
 RIDGE = 1.0
 """Pulls every weight towards none: as if each had been seen to be small once."""
@@ -59,10 +62,23 @@ def rows_of(results: Iterable[Result], origin: str = "templates") -> list[Row]:
     return found
 
 
+def behaviours_of(results: Iterable[Result]) -> list[Row]:
+    """Every behaviour that was judged, of tasks that were searched once and are not held back."""
+    found = []
+    for result in results:
+        if len(result.ranked) != 1 or _is_held_back(result.id):
+            continue
+        others = float(len(result.ranked[0]) - 1)
+        found += [Row(result.id, features({**behaviour["signals"], "alternatives": others}), bool(behaviour["right"]))
+                  for behaviour in result.ranked[0]]  # fmt: skip
+    return found
+
+
 def fit(rows: Sequence[Row], names: Sequence[str] = CHOSEN, ridge: float = RIDGE) -> Coefficients:
-    """Logistic regression with a ridge penalty on standardized features, by Newton's method. The estimates stay one patch in
-    ``len(rows) + 2`` away from 0 and 1: no more can be told by so few."""
-    edge = 1.0 / (len(rows) + 2)
+    """Logistic regression with a ridge penalty on standardized features, by Newton's method. The estimates stay one bug in two
+    more than there are away from 0 and 1: no more can be told by so few."""
+    bugs = len({r.id for r in rows})
+    edge = 1.0 / (bugs + 2)
     means = {name: statistics.fmean(r.features.get(name, 0.0) for r in rows) for name in names}
     scales = {name: statistics.pstdev([r.features.get(name, 0.0) for r in rows]) or 1.0 for name in names}
     inputs = [[1.0, *((r.features.get(n, means[n]) - means[n]) / scales[n] for n in names)] for r in rows]
@@ -83,7 +99,7 @@ def fit(rows: Sequence[Row], names: Sequence[str] = CHOSEN, ridge: float = RIDGE
         if max(abs(s) for s in step) < 1e-10:
             break
     read = {n: (means[n], scales[n], w) for n, w in zip(names, weights[1:], strict=True)}
-    return Coefficients(weights[0], read, edge, 1 - edge, len(rows))
+    return Coefficients(weights[0], read, edge, 1 - edge, bugs)
 
 
 def constant(rows: Sequence[Row]) -> Coefficients:
@@ -105,11 +121,15 @@ def ranks_above(estimates: Sequence[float], rows: Sequence[Row]) -> float | None
     return sum((a > b) + 0.5 * (a == b) for a in right for b in wrong) / (len(right) * len(wrong))
 
 
-def cross_validated(rows: Sequence[Row], make: Callable[[Sequence[Row]], Coefficients], folds: int = FOLDS) -> list[float]:
-    """An estimate for each row by coefficients that never saw its task; rows of one task are in one fold."""
-    tasks = sorted({_task(r.id) for r in rows})
+def cross_validated(
+    rows: Sequence[Row], make: Callable[[Sequence[Row]], Coefficients], seen: Sequence[Row] | None = None, folds: int = FOLDS
+) -> list[float]:
+    """An estimate for each row by coefficients made of ``seen`` (by default the rows) without its task; rows of one task are in one
+    fold."""
+    seen = rows if seen is None else seen
+    tasks = sorted({_task(r.id) for r in [*rows, *seen]})
     fold = {task: n % folds for n, task in enumerate(tasks)}
-    made = {n: make([r for r in rows if fold[_task(r.id)] != n]) for n in set(fold.values())}
+    made = {n: make([r for r in seen if fold[_task(r.id)] != n]) for n in set(fold.values())}
     return [made[fold[_task(r.id)]].probability(r.features) for r in rows]
 
 
@@ -185,13 +205,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=DATA)
     parser.add_argument("--dry-run", action="store_true", help="print only")
     given = parser.parse_args(arguments)
-    rows = [r for path in given.results for r in rows_of(read_results(path)) if _task(r.id) in mbpp.STATISTICS]
+    results = [r for path in given.results for r in read_results(path) if _task(r.id) in mbpp.STATISTICS]
+    rows, seen = rows_of(results), behaviours_of(results)
     checked = [r for path in given.check for r in rows_of(read_results(path)) if _task(r.id) in mbpp.TUNING]
-    if len({r.right for r in rows}) < 2:
+    if len({r.right for r in seen}) < 2 or not rows:
         print("right and wrong patches of ids 601-974 are needed: run ledex-train bench mbpp --ids 601-974 --seed N first", file=sys.stderr)
         return 2
-    fitted, same = fit(rows, given.features), constant(rows)
-    folds, of_constant = cross_validated(rows, lambda some: fit(some, given.features)), cross_validated(rows, constant)
+    print(f"{len(seen)} behaviours of {len({r.id for r in seen})} bugs, {sum(r.right for r in seen)} right")
+    fitted, same = fit(seen, given.features), constant(rows)
+    folds, of_constant = cross_validated(rows, lambda some: fit(some, given.features), seen), cross_validated(rows, constant)
     print(report(f"Ids 601-974, each estimated by the other {FOLDS - 1} of {FOLDS} folds", folds, of_constant, rows))
     for name, (mean, scale, weight) in fitted.weights.items():
         print(f"  {name:13} mean {mean:7.3f}  scale {scale:6.3f}  weight {weight:+.3f}")
