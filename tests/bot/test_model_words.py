@@ -7,8 +7,10 @@ import logging
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from bot.comment import render
@@ -18,6 +20,7 @@ from bot.recording import trajectory
 from bot.runs import FailedRun, PullRequest
 from bot.telling import told
 from bot.triage import Triage
+from inference import trajectory as trajectory_module
 from inference.attempt import Attempt
 from inference.model.openai import OpenAISampler
 from inference.outcome import Outcome, outcome_json
@@ -34,6 +37,7 @@ from tests.inference.test_refinement import QUICK, RIGHT, Project, edit, make_pr
 PATCH = unified_diff({"shop/prices.py": (b"x = 1\n", b"x = 2\n")})
 REGRESSION = b"from shop.prices import total\n\n\ndef test_a_fee_is_added():\n    assert total([1], 2) == 3\n"
 HOLDS = Check("regression", 5, "passed", "it fails without the fix and passes with it, 2 of 2 times")
+SCHEMA = Path(trajectory_module.__file__).with_name("trajectory.schema.json")
 KEY = "sk-canary-0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
 
@@ -98,7 +102,9 @@ def rounds() -> list[Round]:
 def recorded(*proposals: Proposal) -> dict[str, Any]:
     row = FixRow(repository="octo/shop", head_sha="a" * 40)
     whole = trajectory(row, fixed(*proposals, search=Search(rounds=rounds())), "b" * 40, (), {}, "id")
-    return json.loads(json.dumps(trajectory_json(whole)))  # type: ignore[no-any-return]
+    written: dict[str, Any] = json.loads(json.dumps(trajectory_json(whole)))
+    jsonschema.validate({**written, "consent": None}, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    return written
 
 
 def test_every_round_of_the_model_is_kept_the_unreadable_one_too() -> None:
