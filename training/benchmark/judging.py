@@ -93,6 +93,11 @@ def make_oracle(runner: Runner, reference: str, asserts: Sequence[str], seed: in
     calls = tuple(call for call, outcome in zip(calls, first.calls, strict=True) if outcome[0] != "timeout")
     first = replace(first, calls=tuple(outcome for outcome in first.calls if outcome[0] != "timeout"))
     second = execute(runner, reference, asserts, calls, hash_seed=2, seconds=REFERENCE_SECONDS, timeouts=20)
+    return choose_oracle(asserts, calls, first, second)
+
+
+def choose_oracle(asserts: Sequence[str], calls: Sequence[str], first: Outcomes, second: Outcomes) -> tuple[Oracle | None, str]:
+    """The oracle of a reference by what it did on ``calls`` under two hash seeds, or None and the reason."""
     if not all(o.holds(i) for o in (first, second) for i in range(len(asserts))):
         return None, "reference fails its asserts"
     usable = [

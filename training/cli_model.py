@@ -1,0 +1,85 @@
+"""``ledex-train pretrain | table``: a model of our own from nothing, and its table. Options in, one call of a function.
+
+Torch is imported by a command, not by ``--help``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from inference import InferenceError
+from sandbox import SandboxError
+from training import TrainingError
+
+RecipeName = Annotated[Path, typer.Option("--recipe", help="A small model's recipe: its file, or small.")]
+Out = Annotated[Path, typer.Option(help="Folder of data, models, curves and the table; run again to go on.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of the processor.")]
+SMALL = Path("small")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to ``app``."""
+    app.command()(pretrain)
+    app.command()(table)
+
+
+def pretrain(
+    out: Out, recipe: RecipeName = SMALL, threads: Threads = 1,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop after this long, to go on in another run.")] = None,
+) -> None:  # fmt: skip
+    """Data with its card, a tokenizer and a small model from random weights."""
+    with _explained():
+        from training.benchmark.isolation import default_runner
+        from training.pretrain_recipe import read_small_recipe
+        from training.result_run import pretrain as run
+
+        _one_thread(threads)
+        console = Console()
+        folder = run(read_small_recipe(recipe), default_runner(), out, _teller(console), 60 * minutes if minutes is not None else 1e12)
+        console.print(f"the base model is in {folder}" if folder else "the time is up: run the same command to go on", highlight=False)
+
+
+def table(
+    out: Out, recipe: RecipeName = SMALL, threads: Threads = 1,
+    seed: Annotated[list[int] | None, typer.Option(help="Only the stages of this seed (may be given again); default the recipe's.")] = None,
+    verify_minutes: Annotated[float, typer.Option(min=0.0, help="At most so long for verification; the rest counts as wrong.")] = 1e6,
+) -> None:  # fmt: skip
+    """Base, SFT and PPO with both rewards, measured on bugs that nothing was learned from: table.md, table.json, table.png."""
+    with _explained():
+        from training.benchmark.isolation import default_runner
+        from training.pretrain_recipe import read_small_recipe
+        from training.result_run import run_table
+
+        _one_thread(threads)
+        console = Console()
+        found = run_table(read_small_recipe(recipe), default_runner(), out, _teller(console), seed, 60 * verify_minutes)
+        console.print(found.read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+
+
+def _one_thread(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    def tell(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    return tell
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turns the errors that a person can mend into one line and exit code 2."""
+    try:
+        yield
+    except (TrainingError, InferenceError, SandboxError) as error:
+        Console(stderr=True).print(f"ledex-train: {error}", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from error

@@ -1,0 +1,119 @@
+"""What the small model is pretrained on: documents as rows of token ids, and the tokenizer that makes them.
+
+The tokenizer is byte-level BPE, learned on the documents; the fixed texts of the dialogue and of an answer's form are one token each, so
+that a prompt of production fits into a few hundred. Three objectives share the rows:
+
+    plain     the document                                                                   loss on all of it
+    fill      PREFIX before SUFFIX after MIDDLE middle END  (arXiv 2207.14255, "PSM")         loss on the middle
+    restore   document with a damaged line, DAMAGED the line, RESTORED the line as it was     loss behind DAMAGED
+
+The last teaches to copy a line with a change, which nothing so small does by itself. Its damage is random, not the mutator's.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inference.context import Context, Excerpt
+from inference.model.transformers import END, render_plainly
+from inference.prompt import render_prompt
+
+PREFIX, SUFFIX, MIDDLE, DAMAGED, RESTORED = "<|prefix|>", "<|suffix|>", "<|middle|>", "<|damaged|>", "<|restored|>"
+PAD, STOP = "<|pad|>", "<|stop|>"
+_HOLE = "\u241e"
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True)
+class Row:
+    """``ids`` of one sequence; the loss is on those from ``start``."""
+
+    ids: tuple[int, ...]
+    start: int
+
+
+def fixed_texts() -> list[str]:
+    """What every dialogue of a single-file failure has in common, and the marks of an answer, longest first."""
+    excerpt = Excerpt("solution.py", 1, _HOLE, "")
+    texts = {"\n<<<<<<< SEARCH\n", "\n=======\n", "\n>>>>>>> REPLACE\n", "\n\nsolution.py\n<<<<<<< SEARCH\n",
+             "test_solution.py::test_first\n", "test_solution.py::test_second\n", "` has to be `", "The result is wrong. `", "It gives ", " instead of ", "It raises ",
+             "It does not end. `", "\n +  where ", "`.\n\nsolution.py\n<<<<<<< SEARCH\n", "Your patch was refused: ",
+             "Your answer could not be used: "}  # fmt: skip
+    for failures in ((_HOLE,), (_HOLE, _HOLE)):
+        texts.update(render_plainly(render_prompt(Context("", (excerpt,), (), failures), (), "explain")).split(_HOLE))
+    return sorted(texts, key=lambda text: (-len(text), text))
+
+
+def train_tokenizer(texts: Sequence[str], vocabulary: int, folder: Path) -> Any:
+    """A byte-level BPE of ``vocabulary`` tokens (more where that is less than the bytes and the fixed texts), saved and loaded."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = [PAD, STOP, END, PREFIX, SUFFIX, MIDDLE, DAMAGED, RESTORED]
+    fixed = fixed_texts()
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=max(vocabulary - len(fixed), 256 + len(special)), special_tokens=special, show_progress=False, min_frequency=2,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in fixed])
+    made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=STOP)
+    made.save_pretrained(folder)
+    return made
+
+
+def pretraining_rows(documents: Sequence[str], tokenizer: Any, most_tokens: int, seed: int) -> list[Row]:
+    """One row of each objective for each document, fewer where a document does not offer it or is too long."""
+    rows: list[Row] = []
+    marks = {name: tokenizer.convert_tokens_to_ids(name) for name in (PREFIX, SUFFIX, MIDDLE, DAMAGED, RESTORED, STOP)}
+
+    def ids(text: str) -> list[int]:
+        return list(tokenizer.encode(text, add_special_tokens=False))
+
+    for number, text in enumerate(documents):
+        rng = random.Random(f"row/{seed}/{number}")
+        whole = ids(text)
+        rows.append(Row((*whole, marks[STOP]), 1))
+        first, last = _span(text, rng)
+        before = [marks[PREFIX], *ids(text[:first]), marks[SUFFIX], *ids(text[last:]), marks[MIDDLE]]
+        rows.append(Row((*before, *ids(text[first:last]), marks[STOP]), len(before)))
+        damaged = damage(text, rng)
+        if damaged is not None:
+            given, wrong, right = damaged
+            shown = ids(given)
+            rows.append(Row((*shown, marks[DAMAGED], *ids(wrong), marks[RESTORED], *ids(right), marks[STOP]), len(shown) + 1))
+    return [row for row in rows if 4 <= len(row.ids) <= most_tokens and row.start < len(row.ids)]
+
+
+def _span(text: str, rng: random.Random) -> tuple[int, int]:
+    """A line, or a run of characters of at most three lines' length."""
+    if rng.random() < 0.6:
+        lines = text.split("\n")
+        place = rng.randrange(max(len(lines) - 1, 1))
+        first = len("\n".join(lines[:place])) + (place > 0)
+        return first, first + len(lines[place])
+    first, last = sorted((rng.randrange(len(text) + 1), rng.randrange(len(text) + 1)))
+    return first, min(last, first + 80)
+
+
+def damage(text: str, rng: random.Random) -> tuple[str, str, str] | None:
+    """(the text with a damaged line, that line, the line as it was): one of its tokens replaced by another of the text, lost, or doubled.
+    None where every try gives the same line again."""
+    lines = text.split("\n")
+    others = _TOKEN.findall(text)
+    places = [n for n, line in enumerate(lines) if len(_TOKEN.findall(line)) > 2]
+    for _ in range(4 if places and others else 0):
+        place = rng.choice(places)
+        found = rng.choice(list(_TOKEN.finditer(lines[place])))
+        new = rng.choice((rng.choice(others), rng.choice(others), rng.choice(others), "", found[0] + found[0]))
+        wrong = lines[place][: found.start()] + new + lines[place][found.end() :]
+        if wrong != lines[place] and wrong.strip():
+            return "\n".join([*lines[:place], wrong, *lines[place + 1 :]]), wrong, lines[place]
+    return None

@@ -1,0 +1,90 @@
+"""The recipe of the small model: one TOML file from its data to its table. An unknown or wrong key is an error that names it."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from training import DataError
+from training.corpus import CorpusOptions
+from training.ppo import PpoOptions
+from training.pretrain import FitOptions, ModelOptions
+
+RECIPES = Path(__file__).with_name("recipes")
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """How answers are sampled, in collection and evaluation alike. At ``temperature`` 1 what is sampled is the policy itself, which PPO's
+    ratios are of. ``completion_tokens``: longer answers are cut, and count as wrong."""
+
+    temperature: float = 1.0
+    completion_tokens: int = 96
+    batch: int = 64
+
+
+@dataclass(frozen=True)
+class RewardedOptions:
+    """What PPO learns from: ``bugs`` with ``samples`` answers each, sampled and run once (the paper's offline reading)."""
+
+    bugs: int = 300
+    samples: int = 8
+
+
+@dataclass(frozen=True)
+class MeasuredOptions:
+    """The bugs of the table: one in each task of ``ids`` that can be judged, up to ``bugs``; ``samples`` chains for each, of a first
+    answer and one refinement. ``seed``: from 1000 on for reported figures."""
+
+    ids: str = "11-510"
+    bugs: int = 300
+    samples: int = 4
+    seed: int = 1000
+
+
+@dataclass(frozen=True)
+class SmallRecipe:
+    """``seeds``: of fine-tuning, collection, PPO and sampling; the pretrained base is one."""
+
+    name: str = "ledex-small"
+    seeds: tuple[int, ...] = (1, 2, 3)
+    corpus: CorpusOptions = field(default_factory=CorpusOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    pretrain: FitOptions = field(default_factory=FitOptions)
+    sft: FitOptions = field(default_factory=FitOptions)
+    sample: SampleOptions = field(default_factory=SampleOptions)
+    rewarded: RewardedOptions = field(default_factory=RewardedOptions)
+    ppo: PpoOptions = field(default_factory=PpoOptions)
+    measured: MeasuredOptions = field(default_factory=MeasuredOptions)
+
+
+def read_small_recipe(path: Path) -> SmallRecipe:
+    """A recipe by its path, or by the name of one that ships with the package. Raises DataError."""
+    shipped = RECIPES / f"{path}.toml"
+    file = shipped if not path.exists() and shipped.is_file() else path
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"the recipe {path} cannot be read ({error.strerror or error}); small ships with the package") from None
+    except ValueError as error:
+        raise DataError(f"{file} is no TOML: {error}") from None
+    _check_keys(data, SmallRecipe, file, "")
+    try:
+        return TypeAdapter(SmallRecipe).validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise DataError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _check_keys(data: dict[str, Any], kind: type[Any], file: Path, prefix: str) -> None:
+    names = {one.name for one in fields(kind)}
+    hints = get_type_hints(kind)
+    for key, value in data.items():
+        if key not in names:
+            raise DataError(f"{file}: there is no setting {prefix}{key}; known are {', '.join(sorted(names))}")
+        if isinstance(value, dict) and is_dataclass(hints[key]) and isinstance(hints[key], type):
+            _check_keys(value, hints[key], file, f"{prefix}{key}.")

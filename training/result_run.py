@@ -1,0 +1,234 @@
+"""``ledex-train table``: from nothing to the small model's table in one folder. Every stage is kept; run again, it goes on.
+
+    data/                                       documents, bugs, card.json
+    base/                                       tokenizer, pretrained model, its curves
+    seed-N/sft, ppo-paper, ppo-gated            models, curves; answers.jsonl is what was rewarded, rewards.json its statistics
+    measured.jsonl, seed-N/measured-STAGE.jsonl the bugs of the table, and every answer to them
+    verdicts.jsonl                              production's verification of every repair
+    table.md, table.json, table.png
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sandbox.runner import Runner
+from training import DataError
+from training.benchmark.judging import Oracle
+from training.benchmark.mbpp import REPORTED, STATISTICS, Bug, Task, read_tasks
+from training.benchmark.mutation import Mutant
+from training.corpus import LEARNED, REWARDED, build_corpus, read_bugs, read_documents
+from training.corpus_bugs import Planted, Refused, example, from_json, plant_measured, to_json
+from training.corpus_execution import make_oracles
+from training.pretrain import DONE, FitOptions, fit, load_model, new_model
+from training.pretrain_data import Row, pretraining_rows, train_tokenizer
+from training.pretrain_recipe import SmallRecipe
+from training.result_stages import (
+    Measured,
+    RewardName,
+    collect_answers,
+    measure,
+    reward_statistics,
+    rewarded,
+    write_rows,  # fmt: skip
+)
+from training.result_table import STAGES, column, draw, figures, markdown
+from training.result_verify import judged, repairs, verify_repairs
+from training.tokens import Tokens
+
+Tell = Callable[[str], None]
+_REWARDS: tuple[RewardName, ...] = ("paper", "gated")
+
+
+def pretrain(recipe: SmallRecipe, runner: Runner, out: Path, tell: Tell, most_seconds: float = float("inf")) -> Path | None:
+    """Data, tokenizer and base model below ``out``; the model's folder, or None where the time was up first."""
+    build_corpus(runner, recipe.corpus, out / "data", tell)
+    base = out / "base"
+    if (base / DONE).exists():
+        return base / "model"
+    documents = read_documents(out / "data")
+    tokenizer = _tokenizer(base / "tokenizer", documents, recipe, out)
+    rows = pretraining_rows(documents, tokenizer, recipe.pretrain.longest, recipe.pretrain.seed)
+    rows = random.Random(recipe.pretrain.seed).sample(rows, len(rows))
+    model = new_model(recipe.model, tokenizer, recipe.pretrain.seed)
+    count = sum(one.numel() for one in model.parameters())
+    tell(f"pretraining {count:,} parameters, vocabulary {len(tokenizer)}, on {len(rows)} rows, {sum(len(r.ids) for r in rows):,} tokens")
+    whole = fit(model, tokenizer, rows, recipe.pretrain, base, _progress("base", tell), most_seconds)
+    return base / "model" if whole else None
+
+
+def _tokenizer(folder: Path, documents: Sequence[str], recipe: SmallRecipe, out: Path) -> Any:
+    if (folder / "tokenizer.json").exists():
+        return _load_tokenizer(folder)
+    # The answers' and failures' words too, or every digit of them is a token.
+    examples = [made for bug in read_bugs(out / "data" / LEARNED)[:2000] if (made := example(bug)) is not None]
+    texts = [*documents, *(m.content for messages, _ in examples for m in messages[2:]), *(text for _, text in examples)]
+    return train_tokenizer(texts, recipe.model.vocabulary, folder)
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def sft_rows(bugs: Sequence[Planted], tokenizer: Any) -> list[Row]:
+    """Dialogue and answer of each bug; only the answer is learned."""
+    tokens = Tokens(tokenizer)
+    rows = []
+    for bug in bugs:
+        made = example(bug)
+        if made is not None:
+            asked, told = tokens.prompt(made[0]), tokens.completion(made[1])
+            rows.append(Row((*asked, *told), len(asked)))
+    return rows
+
+
+def fine_tune(recipe: SmallRecipe, out: Path, seed: int, tell: Tell, most_seconds: float = float("inf")) -> bool:
+    """``seed-N/sft`` from the base model; whether it is at its end."""
+    folder = out / f"seed-{seed}" / "sft"
+    if (folder / DONE).exists():
+        return True
+    tokenizer = _load_tokenizer(out / "base" / "model")
+    rows = sft_rows(read_bugs(out / "data" / LEARNED), tokenizer)
+    rows = random.Random(f"sft/{recipe.sft.seed}").sample(rows, len(rows))
+    options = _seeded(recipe.sft, seed)
+    return fit(load_model(out / "base" / "model"), tokenizer, rows, options, folder, _progress(f"sft {seed}", tell), most_seconds)
+
+
+def _seeded(options: FitOptions, seed: int) -> FitOptions:
+    return FitOptions(**{**asdict(options), "seed": seed})
+
+
+def reinforce(recipe: SmallRecipe, runner: Runner, out: Path, seed: int, name: RewardName, tell: Tell) -> Path:
+    """``seed-N/ppo-NAME`` from ``seed-N/sft``, on answers sampled from that once for both rewards; the model's folder."""
+    from training.policy import PolicyOptions, load_policy
+    from training.ppo import PpoOptions, offline_batches, train
+
+    folder = out / f"seed-{seed}" / f"ppo-{name}"
+    done = folder / "rewards.json"
+    if done.exists():
+        return folder / "policy"
+    start = out / f"seed-{seed}" / "sft" / "model"
+    bugs = read_bugs(out / "data" / REWARDED)
+    chosen = random.Random(f"rewarded/{seed}").sample(bugs, min(recipe.rewarded.bugs, len(bugs)))
+    answers = collect_answers(start, chosen, recipe.rewarded.samples, recipe.sample, runner, seed, out / f"seed-{seed}" / "answers.jsonl")
+    tokenizer = _load_tokenizer(start)
+    rollouts = rewarded(answers, {bug.id: bug for bug in chosen}, tokenizer, name)
+    told = reward_statistics(rollouts)
+    tell(f"ppo-{name} {seed}: {', '.join(f'{k} {v:.3g}' for k, v in told.items())}")
+    options = PpoOptions(**{**recipe.ppo.__dict__, "seed": seed})
+    policy = load_policy(start, PolicyOptions(lora=None), device="cpu", seed=seed)
+    train(policy, offline_batches(rollouts, options), options, folder)
+    tokenizer.save_pretrained(folder / "policy")
+    done.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    return folder / "policy"
+
+
+def measured_bugs(recipe: SmallRecipe, runner: Runner, out: Path, tell: Tell) -> list[tuple[Bug, Planted]]:
+    """The table's bugs, made once. Raises DataError for ids that are learned from, or reported ids with a seed for developing."""
+    file = out / "measured.jsonl"
+    if file.exists():
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        return [(_bug(row["bug"]), planted) for row, planted in zip(rows, from_json(row["planted"] for row in rows), strict=True)]
+    options = recipe.measured
+    first, _, last = options.ids.partition("-")
+    try:
+        ids = range(int(first), int(last or first) + 1)
+    except ValueError:
+        raise DataError(f"measured.ids is {options.ids}: write FROM-TO") from None
+    if set(ids) & set(STATISTICS):
+        raise DataError(f"the ids {options.ids} reach into 601-974, which are learned from")
+    if set(ids) & set(REPORTED) and options.seed < 1000:
+        raise DataError("MBPP 11-510 are for reported figures: give a seed from 1000 on, or measure on 511-600")
+    tasks = [task for task in read_tasks(ids) if len(task.program) <= recipe.corpus.longest]
+    oracles = make_oracles(runner, tasks, options.seed)
+    refused = Refused()
+    found = plant_measured(runner, tasks, oracles, recipe.corpus.kinds, options.seed, refused)
+    found = sorted(random.Random(options.seed).sample(found, min(options.bugs, len(found))), key=lambda pair: pair[0].task.id)
+    tell(f"{len(found)} bugs to measure on; of {len(ids)} ids {len(tasks)} are short enough, {len(oracles)} can be judged")
+    write_rows(file, [{"bug": asdict(bug), "planted": to_json(planted)} for bug, planted in found])
+    return found
+
+
+def _bug(row: Mapping[str, Any]) -> Bug:
+    task = Task(row["task"]["id"], row["task"]["program"], tuple(row["task"]["asserts"]))
+    oracle = Oracle(row["oracle"]["hidden"], tuple(row["oracle"]["calls"]), tuple(row["oracle"]["expected"]))
+    return Bug(row["id"], task, Mutant(**row["mutant"]), oracle)
+
+
+def run_table(
+    recipe: SmallRecipe, runner: Runner, out: Path, tell: Tell, seeds: Sequence[int] | None = None, verify_seconds: float = float("inf")
+) -> Path:
+    """All stages of these seeds (the recipe's), then the table of all of the recipe's seeds that are measured; its file."""
+    base = pretrain(recipe, runner, out, tell)
+    assert base is not None
+    for seed in seeds if seeds is not None else recipe.seeds:
+        fine_tune(recipe, out, seed, tell)
+        for name in _REWARDS:
+            reinforce(recipe, runner, out, seed, name, tell)
+    bugs = measured_bugs(recipe, runner, out, tell)
+    found = [Measured(planted, bug.oracle) for bug, planted in bugs]
+    for seed in seeds if seeds is not None else recipe.seeds:
+        for stage in STAGES:
+            rows = measure(_checkpoint(out, seed, stage), found, recipe.measured.samples, recipe.sample, runner, seed,
+                           _rows_of(out, seed, stage))  # fmt: skip
+            quick = [c[0]["quick"] for row in rows for c in row["chains"]]
+            tell(f"{stage} {seed}: {100 * sum(quick) / max(len(quick), 1):.2f} % of first answers right at the quick look")
+    return write_table(recipe, runner, out, {bug.id: bug for bug, _ in bugs}, tell, verify_seconds)
+
+
+def write_table(
+    recipe: SmallRecipe, runner: Runner, out: Path, bugs: Mapping[str, Bug], tell: Tell, verify_seconds: float = float("inf")
+) -> Path:
+    """Verify what the measured seeds repaired, and write ``table.md``, ``table.json`` and ``table.png``. Raises DataError for no seed."""
+    seeds = [seed for seed in recipe.seeds if all(_rows_of(out, seed, stage).exists() for stage in STAGES)]
+    if not seeds:
+        raise DataError(f"{out} holds no seed with all stages measured: run the table of one")
+    rows = {stage: [[json.loads(line) for line in _rows_of(out, seed, stage).read_text(encoding="utf-8").splitlines()] for seed in seeds]
+            for stage in STAGES}  # fmt: skip
+    wanted = repairs(row for own in rows.values() for one in own for row in one)
+    verdicts = verify_repairs(bugs, wanted, runner, out / "verdicts.jsonl", lambda done, total: tell(f"verified {done} of {total}"),
+                              verify_seconds, time.monotonic)  # fmt: skip
+    missing = sum(key not in verdicts for texts in wanted.values() for key in texts)
+    looked = sum(map(len, wanted.values())) - missing
+    refused = sum(not verdicts[key]["accepted"] for texts in wanted.values() for key in texts if key in verdicts)
+    columns = {stage: column([judged(one, verdicts) for one in own], own) for stage, own in rows.items()}
+    told = figures(columns)
+    kinds = sorted({row["kind"] for row in rows["base"][0]})
+    about = [
+        f"{len(rows['base'][0])} bugs planted in MBPP {recipe.measured.ids} ({', '.join(kinds)}; one line each), seeds "
+        f"{', '.join(map(str, seeds))}, {recipe.measured.samples} chains a bug and seed at temperature {recipe.sample.temperature:g}.",
+        "Percent with 95 % intervals, bootstrapped over seeds and bugs; differences paired, * where the interval excludes 0.",
+        f"Right: shown and hidden tests pass and production's verification accepts it. Different repairs verified: {looked}, {refused} of "
+        f"them refused; {missing} not verified, which count as wrong.",
+    ]  # fmt: skip
+    table = out / "table.md"
+    table.write_text(markdown(told, about), encoding="utf-8")
+    (out / "table.json").write_text(json.dumps({"seeds": seeds, "bugs": len(rows["base"][0]), **told}, indent=2) + "\n", encoding="utf-8")
+    draw(out, told, seeds)
+    return table
+
+
+def _checkpoint(out: Path, seed: int, stage: str) -> Path:
+    if stage == "base":
+        return out / "base" / "model"
+    return out / f"seed-{seed}" / stage / ("model" if stage == "sft" else "policy")
+
+
+def _rows_of(out: Path, seed: int, stage: str) -> Path:
+    return out / f"seed-{seed}" / f"measured-{stage}.jsonl"
+
+
+def _progress(name: str, tell: Tell) -> Callable[[int, int, float], None]:
+    def report(step: int, steps: int, loss: float) -> None:
+        if step % 50 == 0 or step == steps:
+            tell(f"{name}: step {step} of {steps}, loss {loss:.3f}")
+
+    return report
