@@ -5,17 +5,14 @@ Torch is imported by a command, not by ``--help``.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from inference import InferenceError
-from sandbox import SandboxError
-from training import TrainingError
+from training.terminal import explained
 
 RecipeName = Annotated[Path, typer.Option("--recipe", help="A small model's recipe: its file, or small.")]
 Out = Annotated[Path, typer.Option(help="Folder of data, models, curves and the table; run again to go on.")]
@@ -34,7 +31,7 @@ def pretrain(
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop after this long, to go on in another run.")] = None,
 ) -> None:  # fmt: skip
     """Data with its card, a tokenizer and a small model from random weights."""
-    with _explained():
+    with explained():
         from training.benchmark.isolation import default_runner
         from training.pretrain_recipe import read_small_recipe
         from training.result_run import pretrain as run
@@ -51,7 +48,7 @@ def table(
     verify_minutes: Annotated[float, typer.Option(min=0.0, help="At most so long for verification; the rest counts as wrong.")] = 1e6,
 ) -> None:  # fmt: skip
     """Base, SFT and PPO with both rewards, measured on bugs that nothing was learned from: table.md, table.json, table.png."""
-    with _explained():
+    with explained():
         from training.benchmark.isolation import default_runner
         from training.pretrain_recipe import read_small_recipe
         from training.result_run import run_table
@@ -73,13 +70,3 @@ def _teller(console: Console) -> Callable[[str], None]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     return tell
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Turns the errors that a person can mend into one line and exit code 2."""
-    try:
-        yield
-    except (TrainingError, InferenceError, SandboxError) as error:
-        Console(stderr=True).print(f"ledex-train: {error}", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from error

@@ -24,7 +24,8 @@ from sandbox.runner import Runner
 from training.benchmark.mbpp import REPORTED, STATISTICS, TUNING, read_tasks
 from training.benchmark.mutation import Kind
 from training.contamination import Guarded, guard
-from training.corpus_bugs import SHOWN, Checked, Planted, Refused, from_json, plant_many, to_json, with_attempts
+from training.corpus_bugs import SHOWN, Checked, Refused, from_json, plant_many, to_json, with_attempts
+from training.corpus_dialogue import Planted
 from training.corpus_execution import Job, execute_many
 from training.corpus_programs import Program, generate
 
@@ -68,16 +69,24 @@ class Source:
 
 
 def library_functions(options: CorpusOptions, guarded: Guarded) -> Source:
-    """Functions of the running interpreter's standard library, without their docstrings, each text once, in order of file names."""
+    """Functions of the running interpreter's standard library, without their docstrings, each text once, drawn by their hashes."""
     root = Path(sysconfig.get_paths()["stdlib"])
     found: dict[str, None] = {}
-    for file in sorted(root.rglob("*.py")):
-        if _NOT_LIBRARY & set(file.relative_to(root).parts):
-            continue
-        for text in _functions(file):
-            if options.shortest <= len(text) <= options.longest and guarded.found_in(text) is None:
+    files = [file.relative_to(root) for file in root.rglob("*.py")]
+    files = [file for file in files if not _NOT_LIBRARY & set(file.parts)]
+    # Drawn by the hashes of their paths, and no more of them than are needed.
+    for file in sorted(files, key=lambda file: hashlib.sha256(file.as_posix().encode()).digest()):
+        if len(found) >= 2 * options.library:
+            break
+        for text in _functions(root / file):
+            if options.shortest <= len(text) <= options.longest:
                 found.setdefault(text)
-    kept = sorted(found, key=lambda text: hashlib.sha256(text.encode("utf-8", "replace")).digest())[: options.library]
+    kept: list[str] = []
+    for text in sorted(found, key=lambda text: hashlib.sha256(text.encode("utf-8", "replace")).digest()):
+        if len(kept) == options.library:
+            break
+        if guarded.found_in(text) is None:
+            kept.append(text)
     version = f"{platform.python_implementation()} {platform.python_version()}"
     return Source("library", f"standard library of {version}, functions without docstrings", "PSF-2.0", tuple(kept))
 

@@ -182,7 +182,7 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     seconds = time.perf_counter() - began
     read = sum(len(row.ids) for row in rows)
-    return {"loss": float(loss), "gradient_norm": float(norm), "learning_rate": rate, "tokens": float(read),
+    return {"loss": loss.item(), "gradient_norm": norm.item(), "learning_rate": rate, "tokens": float(read),
             "tokens_per_second": read / seconds}  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def _held_out(model: Any, rows: Sequence[Row], options: FitOptions) -> float:
     size = max(options.batch_tokens // options.longest, 1)
     parts = [loss_of(model, rows[at : at + size]) for at in range(0, len(rows), size)]
     model.train()
-    return float(sum(float(total) for total, _ in parts) / sum(count for _, count in parts))
+    return float(sum(total.item() for total, _ in parts) / sum(count for _, count in parts))
 
 
 def _groups(named: dict[str, Any], decay: float) -> list[dict[str, Any]]:

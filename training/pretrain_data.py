@@ -38,14 +38,17 @@ class Row:
 
 
 def fixed_texts() -> list[str]:
-    """What every dialogue of a single-file failure has in common, and the marks of an answer, longest first."""
+    """What every dialogue of a single-file failure has in common, and the marks of an answer, longest first. None but the last of a prompt
+    ends with a line end: a line of code then has the same tokens wherever it stands, with the line end before it."""
     excerpt = Excerpt("solution.py", 1, _HOLE, "")
-    texts = {"\n<<<<<<< SEARCH\n", "\n=======\n", "\n>>>>>>> REPLACE\n", "\n\nsolution.py\n<<<<<<< SEARCH\n",
-             "test_solution.py::test_first\n", "test_solution.py::test_second\n", "` has to be `", "The result is wrong. `", "It gives ", " instead of ", "It raises ",
-             "It does not end. `", "\n +  where ", "`.\n\nsolution.py\n<<<<<<< SEARCH\n", "Your patch was refused: ",
-             "Your answer could not be used: "}  # fmt: skip
+    texts = {
+        "\n\nsolution.py\n<<<<<<< SEARCH", "\n<<<<<<< SEARCH", "\n=======", "\n>>>>>>> REPLACE\n", "test_solution.py::test_first\n",
+        "test_solution.py::test_second\n", "` has to be `", "The result is wrong. `", "It gives ", " instead of ", "It raises ",
+        "It does not end. `", "\n +  where ", "Your patch was refused: ", "Your answer could not be used: ",
+    }  # fmt: skip
     for failures in ((_HOLE,), (_HOLE, _HOLE)):
-        texts.update(render_plainly(render_prompt(Context("", (excerpt,), (), failures), (), "explain")).split(_HOLE))
+        parts = render_plainly(render_prompt(Context("", (excerpt,), (), failures), (), "explain")).split(_HOLE)
+        texts.update([*(part.rstrip("\n") for part in parts[:-1]), parts[-1]])
     return sorted(texts, key=lambda text: (-len(text), text))
 
 

@@ -3,7 +3,8 @@
     data/                                       documents, bugs, card.json
     base/                                       tokenizer, pretrained model, its curves
     seed-N/sft, ppo-paper, ppo-gated            models, curves; answers.jsonl is what was rewarded, rewards.json its statistics
-    measured.jsonl, seed-N/measured-STAGE.jsonl the bugs of the table, and every answer to them
+    measured.jsonl                              the bugs of the table
+    measured-base.jsonl, seed-N/measured-*.jsonl every answer to them
     verdicts.jsonl                              production's verification of every repair
     table.md, table.json, table.png
 """
@@ -24,22 +25,16 @@ from training.benchmark.judging import Oracle
 from training.benchmark.mbpp import REPORTED, STATISTICS, Bug, Task, read_tasks
 from training.benchmark.mutation import Mutant
 from training.corpus import LEARNED, REWARDED, build_corpus, read_bugs, read_documents
-from training.corpus_bugs import Planted, Refused, example, from_json, plant_measured, to_json
+from training.corpus_bugs import Refused, from_json, plant_measured, to_json
+from training.corpus_dialogue import Planted, example
 from training.corpus_execution import make_oracles
 from training.pretrain import DONE, FitOptions, fit, load_model, new_model
 from training.pretrain_data import Row, pretraining_rows, train_tokenizer
 from training.pretrain_recipe import SmallRecipe
-from training.result_stages import (
-    Measured,
-    RewardName,
-    collect_answers,
-    measure,
-    reward_statistics,
-    rewarded,
-    write_rows,  # fmt: skip
-)
+from training.result_stages import Measured, collect_answers, measure, reward_statistics, rewarded, write_rows
 from training.result_table import STAGES, column, draw, figures, markdown
 from training.result_verify import judged, repairs, verify_repairs
+from training.rewarded import RewardName
 from training.tokens import Tokens
 
 Tell = Callable[[str], None]
@@ -169,19 +164,29 @@ def run_table(
     """All stages of these seeds (the recipe's), then the table of all of the recipe's seeds that are measured; its file."""
     base = pretrain(recipe, runner, out, tell)
     assert base is not None
+    bugs: list[tuple[Bug, Planted]] = []
     for seed in seeds if seeds is not None else recipe.seeds:
         fine_tune(recipe, out, seed, tell)
+        bugs = bugs or measured_bugs(recipe, runner, out, tell)
+        measure_stage(recipe, runner, out, seed, "base", bugs, tell)
+        measure_stage(recipe, runner, out, seed, "sft", bugs, tell)
         for name in _REWARDS:
             reinforce(recipe, runner, out, seed, name, tell)
-    bugs = measured_bugs(recipe, runner, out, tell)
-    found = [Measured(planted, bug.oracle) for bug, planted in bugs]
-    for seed in seeds if seeds is not None else recipe.seeds:
-        for stage in STAGES:
-            rows = measure(_checkpoint(out, seed, stage), found, recipe.measured.samples, recipe.sample, runner, seed,
-                           _rows_of(out, seed, stage))  # fmt: skip
-            quick = [c[0]["quick"] for row in rows for c in row["chains"]]
-            tell(f"{stage} {seed}: {100 * sum(quick) / max(len(quick), 1):.2f} % of first answers right at the quick look")
+            measure_stage(recipe, runner, out, seed, f"ppo-{name}", bugs, tell)
     return write_table(recipe, runner, out, {bug.id: bug for bug, _ in bugs}, tell, verify_seconds)
+
+
+def measure_stage(
+    recipe: SmallRecipe, runner: Runner, out: Path, seed: int, stage: str, bugs: Sequence[tuple[Bug, Planted]], tell: Tell
+) -> None:
+    """Sample and run a stage's answers to the table's bugs, once."""
+    found = [Measured(planted, bug.oracle) for bug, planted in bugs]
+    rows = measure(_checkpoint(out, seed, stage), found, recipe.measured.samples, recipe.sample, runner, seed, _rows_of(out, seed, stage))
+    first = [chain[0]["quick"] for row in rows for chain in row["chains"]]
+    later = [any(one["quick"] for one in chain) for row in rows for chain in row["chains"]]
+    read = [chain[0]["read"] for row in rows for chain in row["chains"]]
+    rates = [100 * sum(one) / max(len(one), 1) for one in (first, later, read)]
+    tell(f"{stage} {seed}: right at the quick look {rates[0]:.2f} %, after one refinement {rates[1]:.2f} %; readable {rates[2]:.1f} %")
 
 
 def write_table(
@@ -223,7 +228,8 @@ def _checkpoint(out: Path, seed: int, stage: str) -> Path:
 
 
 def _rows_of(out: Path, seed: int, stage: str) -> Path:
-    return out / f"seed-{seed}" / f"measured-{stage}.jsonl"
+    """The base is one model, measured once."""
+    return out / "measured-base.jsonl" if stage == "base" else out / f"seed-{seed}" / f"measured-{stage}.jsonl"
 
 
 def _progress(name: str, tell: Tell) -> Callable[[int, int, float], None]:

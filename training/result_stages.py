@@ -11,22 +11,22 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from inference.model import Completion, Options
 from inference.patch import unified_diff
 from inference.trajectory import Message
 from sandbox.runner import Runner
-from training.advantage import token_at
 from training.benchmark.judging import Oracle
-from training.corpus_bugs import PATH, SHOWN, Planted, Solved, explain, is_right, prompt, solve
+from training.corpus_bugs import SHOWN, is_right
+from training.corpus_dialogue import PATH, Planted, Solved, explain, prompt, solve
 from training.corpus_execution import Job, execute_many
-from training.dataset import Rollout, code_after
 from training.encoder import Encoder, LexicalEncoder
 from training.pretrain_recipe import SampleOptions
-from training.reward import Attempt, PaperOptions, Reward, Verified, gated_reward, likeness, paper_reward
-
-RewardName = Literal["paper", "gated"]
+from training.references import code_after
+from training.reward import Attempt, PaperOptions, Reward, Verified, likeness
+from training.rewarded import RewardName, RewardOptions, Rollout, reward_of
+from training.tokens import Tokens, token_at
 
 
 def sample_answers(
@@ -98,7 +98,7 @@ def rewarded(
     answers: Sequence[Answered], bugs: Mapping[str, Planted], tokenizer: Any, name: RewardName, encoder: Encoder | None = None
 ) -> list[Rollout]:
     """The answers with their rewards. R_c^w and E_c^w of a bug are its known repair and explanation, and the answers that passed all."""
-    encoder = encoder or LexicalEncoder()
+    encoder, tokens = encoder or LexicalEncoder(), Tokens(tokenizer)
     verified: dict[str, Verified] = {}
     for bug in bugs.values():
         verified[bug.id] = Verified((_code(bug, bug.right),), (explain(bug.wrong, bug.right, bug.messages),))
@@ -115,14 +115,11 @@ def rewarded(
         attempt = Attempt(code, one.explanation, one.passed, len(bug.asserts), one.hidden_passed, len(bug.hidden), None, ())
         key = (one.bug, one.completion)
         if key not in paid:
-            scored = paper_reward if name == "paper" else gated_reward
-            paid[key] = scored(attempt, verified[bug.id], encoder, PaperOptions(clip_explanation=True))
+            paid[key] = reward_of(attempt, verified[bug.id], encoder, RewardOptions(name, PaperOptions(clip_explanation=True)))
         reward = paid[key]
         if reward is None or not one.ids:
             continue
-        end = None
-        if one.explanation_end:
-            end = token_at(lambda ids: str(tokenizer.decode(list(ids), skip_special_tokens=True)), one.ids, one.explanation_end)
+        end = token_at(tokens.decode, one.ids, one.explanation_end) if one.explanation_end else None
         right = one.passed == len(bug.asserts) and one.hidden_passed == len(bug.hidden)
         rollouts.append(Rollout(one.prompt_ids, one.ids, end, reward, one.bug, right, one.logprobs))
     return rollouts

@@ -15,7 +15,7 @@ from inference.proposer import Proposal
 from sandbox.runner import Runner
 from sandbox.testing import Bench
 from training.benchmark.mbpp import Bug
-from training.corpus_bugs import PATH
+from training.corpus_dialogue import PATH
 from training.problems import Opened, from_bug, open_planted
 
 Verdicts = dict[str, dict[str, Any]]

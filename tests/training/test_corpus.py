@@ -13,7 +13,8 @@ from training.benchmark.judging import Oracle, make_oracle
 from training.benchmark.mbpp import Task
 from training.contamination import guard
 from training.corpus import REWARDED, CorpusOptions, build_corpus, library_functions, read_bugs, read_documents
-from training.corpus_bugs import Checked, Planted, Refused, answer, example, explain, is_right, plant_many, prompt, solve, with_attempts
+from training.corpus_bugs import Checked, Refused, is_right, plant_many, with_attempts
+from training.corpus_dialogue import Planted, answer, example, explain, prompt, solve
 from training.corpus_execution import Job, execute_many, make_oracles, sides_of
 from training.corpus_programs import generate
 
@@ -23,24 +24,16 @@ BUG = Planted("b", "g", "token", "comparison operator", WRONG, RIGHT, ("assert l
               ("assert 1 == 3\n +  where 1 = largest([1, 3])", ""))  # fmt: skip
 
 
-def test_generated_programs_are_python_fixed_by_their_seed_and_callable() -> None:
-    made = [generate(seed) for seed in range(300)]
-    assert made == [generate(seed) for seed in range(300)]
-    assert len({one.text for one in made}) > 250
-    ran = 0
-    for one in made:
-        ast.parse(one.text)
-        space: dict[str, object] = {}
-        exec(one.text, space)  # our own text
-        for call in one.calls:
-            try:
-                eval(call, space)
-                ran += 1
-            except (IndexError, ZeroDivisionError, ValueError, KeyError, RecursionError):
-                pass
-            except NameError as error:  # a name that was replaced in one place only
-                pytest.fail(f"{error} in\n{one.text}")
-    assert ran > 0.9 * sum(len(one.calls) for one in made)
+def test_generated_programs_are_python_fixed_by_their_seed_and_run(runner: Runner) -> None:
+    made = [generate(seed) for seed in range(120)]
+    assert made == [generate(seed) for seed in range(120)]
+    assert len({one.text for one in made}) > 100
+    seen = list(execute_many(runner, [Job(one.text, (), one.calls[:2]) for one in made]))
+    assert all(one.outcomes.program[0] == "value" for one in seen)
+    came = [call for one in seen for call in one.outcomes.calls]
+    # A name that was replaced in one place only, or a value of another type than the template wants.
+    assert not [call for call in came if call[0] == "exception" and call[1] in ("NameError", "UnboundLocalError", "TypeError")]
+    assert sum(call[0] == "value" for call in came) > 0.9 * len(came)
 
 
 def test_a_batch_tells_programs_apart_and_outlives_those_that_die(runner: Runner) -> None:

@@ -85,7 +85,7 @@ def test_the_loss_is_of_the_learned_tokens_alone_whatever_the_padding(tokenizer:
     by_hand = -(logits[2, 8] + logits[3, 9])
     logits = model(input_ids=torch.tensor([second.ids])).logits[0].log_softmax(-1)
     by_hand = by_hand - (logits[0, 8] + logits[1, 7])
-    assert float(told) == pytest.approx(float(by_hand), rel=1e-5)
+    assert told.item() == pytest.approx(by_hand.item(), rel=1e-5)
 
 
 def test_a_run_learns_and_one_cut_in_the_middle_has_the_same_losses(tokenizer: Any, rows: list[Row], tmp_path: Path) -> None:

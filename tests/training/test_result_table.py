@@ -15,7 +15,7 @@ from training.benchmark.judging import Oracle
 from training.benchmark.mbpp import Bug, Task
 from training.benchmark.mutation import Mutant
 from training.corpus import CorpusOptions
-from training.corpus_bugs import Planted, answer
+from training.corpus_dialogue import Planted, answer
 from training.encoder import LexicalEncoder
 from training.ppo import PpoOptions
 from training.pretrain import FitOptions, ModelOptions
