@@ -21,6 +21,7 @@ from training import DataError
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.experiment import ExperimentLog, draw_curves
 from training.pretrain_data import Row
+from training.pretrain_start import ROPE_THETA, build_copying
 
 CURVES = ("loss", "held_out_loss", "learning_rate", "gradient_norm", "tokens_per_second")
 DONE = "done.json"
@@ -28,7 +29,7 @@ DONE = "done.json"
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """A Qwen2 with tied embeddings. ``context``: positions."""
+    """A Qwen2 with tied embeddings. ``context``: positions. ``copying``: start with a circuit that copies (``training.pretrain_start``)."""
 
     vocabulary: int = 1200
     hidden: int = 128
@@ -36,6 +37,7 @@ class ModelOptions:
     heads: int = 4
     feed_forward: int = 384
     context: int = 768
+    copying: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,18 @@ class FitOptions:
 
 
 def new_model(options: ModelOptions, tokenizer: Any, seed: int) -> Any:
-    """Random weights for a tokenizer."""
+    """The weights that training starts from, for a tokenizer."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(seed)
-    return Qwen2ForCausalLM(Qwen2Config(
+    model = Qwen2ForCausalLM(Qwen2Config(
         vocab_size=len(tokenizer), hidden_size=options.hidden, intermediate_size=options.feed_forward, num_hidden_layers=options.layers,
         num_attention_heads=options.heads, num_key_value_heads=options.heads, max_position_embeddings=options.context,
-        tie_word_embeddings=True, bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))  # fmt: skip
+        tie_word_embeddings=True, bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA}))  # fmt: skip
+    if options.copying:
+        build_copying(model, seed)
+    return model
 
 
 def load_model(folder: Path) -> Any:

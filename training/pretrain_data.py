@@ -7,7 +7,7 @@ that a prompt of production fits into a few hundred. Three objectives share the 
     fill      PREFIX before SUFFIX after MIDDLE middle END  (arXiv 2207.14255, "PSM")         loss on the middle
     restore   document with a damaged line, DAMAGED the line, RESTORED the line as it was     loss behind DAMAGED
 
-The last teaches to copy a line with a change, which nothing so small does by itself. Its damage is random, not the mutator's.
+The last teaches to copy a line with a change. Its damage is random, not the mutator's.
 """
 
 from __future__ import annotations

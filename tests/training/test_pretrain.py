@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from training.experiment import read_metrics
 from training.pretrain import FitOptions, ModelOptions, batches, fit, load_model, loss_of, new_model
 from training.pretrain_data import DAMAGED, MIDDLE, PREFIX, RESTORED, STOP, SUFFIX, Row, damage, pretraining_rows, train_tokenizer
 from training.pretrain_recipe import read_small_recipe
+from training.pretrain_start import copied_share
 
 DOCUMENTS = [f"def add_{n}(a, b):\n    total = a + b * {n}\n    return total\n" for n in range(12)]
-SMALL = ModelOptions(vocabulary=340, hidden=32, layers=1, heads=2, feed_forward=48, context=128)
+SMALL = ModelOptions(vocabulary=340, hidden=32, layers=1, heads=2, feed_forward=48, context=128, copying=False)
 OPTIONS = FitOptions(passes=2.0, batch_tokens=512, longest=128, held_out=4, every=3, warmup=2, learning_rate=1e-2)
 
 
@@ -56,6 +58,20 @@ def test_rows_are_the_document_its_middle_and_its_damaged_line(tokenizer: Any, r
     assert wrong in given.split("\n")
     assert given.replace(wrong, right) in DOCUMENTS
     assert tokenizer.decode(rows[restore].ids[rows[restore].start :]) == rest
+
+
+def test_the_model_copies_before_it_has_learned_anything() -> None:
+    class Vocabulary:
+        eos_token_id, pad_token_id = 1, 0
+
+        def __len__(self) -> int:
+            return 500
+
+    options = ModelOptions(hidden=128, layers=2, heads=4, feed_forward=64)
+    assert copied_share(new_model(options, Vocabulary(), 0).eval(), 500, 1) > 0.8
+    assert copied_share(new_model(replace(options, copying=False), Vocabulary(), 0).eval(), 500, 1) < 0.05
+    with pytest.raises(ValueError, match="two layers"):
+        new_model(replace(options, layers=1), Vocabulary(), 0)
 
 
 def test_damage_changes_one_line() -> None:

@@ -84,11 +84,10 @@ def test_only_what_was_verified_is_right() -> None:
 def test_verification_is_productions_and_is_kept(runner: Runner, tmp_path: Path) -> None:
     oracle = Oracle("assert add(0, 4) == 4", ("add(3, 9)",), (["value", 12],))
     bug = Bug("b", Task(9001, RIGHT, (*ASSERTS, oracle.hidden)), Mutant("token", "arithmetic operator", 2, WRONG), oracle)
-    literal = "def add(a, b):\n    return {1: 3, 2: 7}[a]\n"
-    wanted = {"b": {key_of("b", text): text for text in (RIGHT, literal, WRONG.replace("a - b", "a * b"))}}
+    wanted = {"b": {key_of("b", text): text for text in (RIGHT, WRONG.replace("a - b", "a * b"))}}
     file = tmp_path / "verdicts.jsonl"
     found = verify_repairs({"b": bug}, wanted, runner, file)
-    assert [found[key]["accepted"] for key in wanted["b"]] == [True, False, False]
+    assert [found[key]["accepted"] for key in wanted["b"]] == [True, False]
     file.write_text(file.read_text() + '{"key": "cut')
     assert verify_repairs({}, wanted, runner, file) == found
 
@@ -105,7 +104,7 @@ def test_rewards_pay_a_right_answer_more_and_a_gated_one_never_less(tmp_path: Pa
 
     answers = [one(right, RIGHT, 2, 1), one(wrong, RIGHT.replace("+", "*"), 1, 0), one("nonsense", None, 0, 0)]
     for name in ("paper", "gated"):
-        paid = rewarded(answers, {"b": BUG}, tokenizer, name, LexicalEncoder())  # type: ignore[arg-type]
+        paid = rewarded(answers, {"b": BUG}, tokenizer, name, LexicalEncoder())
         assert [r.right for r in paid] == [True, False, False]
         assert paid[0].reward.refinement > paid[1].reward.refinement > paid[2].reward.refinement
         assert tokenizer.decode(paid[0].completion_ids[: (paid[0].explanation_end or 0) + 1]).startswith(answers[0].explanation)
@@ -124,7 +123,7 @@ def test_the_whole_table_from_one_call_and_a_second_call_only_reads(runner: Runn
     fit = FitOptions(passes=1.0, batch_tokens=1024, longest=256, held_out=2, every=100, warmup=1)
     recipe = SmallRecipe(
         seeds=(1,), corpus=CorpusOptions(programs=24, rewarded_programs=8, library=5, mbpp_each=1, rewarded_from=970, longest=100),
-        model=ModelOptions(vocabulary=400, hidden=16, layers=1, heads=2, feed_forward=24), pretrain=fit, sft=fit,
+        model=ModelOptions(vocabulary=400, hidden=16, layers=1, heads=2, feed_forward=24, copying=False), pretrain=fit, sft=fit,
         sample=SampleOptions(completion_tokens=4), rewarded=RewardedOptions(bugs=4, samples=2),
         ppo=PpoOptions(steps=2, batch=4, epochs=1, learning_rate=1e-3), measured=MeasuredOptions("511-530", bugs=3, samples=2, seed=1),
     )  # fmt: skip
