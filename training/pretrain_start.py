@@ -62,4 +62,4 @@ def copied_share(model: Any, vocabulary: int, seed: int, rows: int = 8, length: 
     twice = torch.cat([once, once], 1)
     told = model(input_ids=twice, use_cache=False).logits.argmax(-1)
     right = told[:, length:-1] == twice[:, length + 1 :]
-    return right.float().mean().item()
+    return float(right.float().mean().item())
