@@ -41,11 +41,9 @@ def plans_for(workspace: Workspace) -> tuple[TestPlan, ...]:
 
 
 def plan_of(command: str, workspace: Workspace, junit: str | None = None) -> TestPlan:
-    """The plan of a typed or configured command; ``npm test`` and its like are the package's script that they run.
-
-    Raises WorkspaceError for a command that cannot be read.
-    """
-    return javascript.script_plan(command, workspace) or plan_from_command(command, junit)
+    """The plan of a typed or configured command; ``npm test`` and its like are the package's script that they run, unless the report that
+    they write (``junit``) was named. Raises WorkspaceError for a command that cannot be read."""
+    return (javascript.script_plan(command, workspace) if junit is None else None) or plan_from_command(command, junit)
 
 
 def plans_described(workspace: Workspace, text: str) -> tuple[TestPlan, ...]:

@@ -57,6 +57,11 @@ def test_any_other_stays_the_command_that_it_is(tmp_path: Path, command: str) ->
     assert plan_of(command, tree(tmp_path, top={"scripts": SCRIPTS})) == TestPlan("command", shell=command)
 
 
+def test_a_report_that_was_named_is_read(tmp_path: Path) -> None:
+    plan = plan_of("npm test", tree(tmp_path, top={"scripts": SCRIPTS}), "out/r.xml")
+    assert plan == TestPlan("command", shell="npm test", junit="out/r.xml")
+
+
 @pytest.mark.parametrize("manifest", [{}, {"scripts": 3}, {"scripts": {"test": None}}, {"scripts": {"test": {}}}])
 def test_a_manifest_without_scripts_has_none(manifest: dict[str, object]) -> None:
     assert script_text(manifest, "test") == ""
