@@ -13,6 +13,7 @@ from sandbox.frameworks.javascript import invocation
 from sandbox.frameworks.languages import plan_of, plans_described, project_plans
 from sandbox.frameworks.scripts import script_text
 from sandbox.project_environment import build_project_environment
+from sandbox.project_setup import setup_steps
 from sandbox.settings import SandboxSettings
 from sandbox.testing import Bench, run_tests
 from sandbox.workspace import Workspace, snapshot
@@ -99,3 +100,22 @@ def test_the_commands_of_an_outcome_are_the_plans_again(tmp_path: Path) -> None:
         assert plans_described(head, "; ".join(p.describe() for p in plans)) == plans
     for text in ("", "go test ./...", "cd api && go test ./... -v", f"{web.describe()}; {api.describe()}", f"{api.describe()}; true"):
         assert plans_described(head, text) == ()
+
+
+@pytest.mark.parametrize(("lock", "commands"), [
+    (None, ["npm install --no-save --prefer-offline", "npm install --no-save"]),
+    ("package-lock.json", ["npm ci --prefer-offline", "npm install --no-save --prefer-offline", "npm install --no-save"]),
+    ("yarn.lock", ["yarn install --frozen-lockfile --non-interactive --cache-folder /ledex-downloads/yarn",
+                   "npm install --no-save --prefer-offline", "npm install --no-save"]),
+])  # fmt: skip
+def test_packages_come_from_the_lock_file_first_and_from_earlier_downloads_before_the_registry(
+    tmp_path: Path, lock: str | None, commands: list[str]
+) -> None:  # fmt: skip
+    (tmp_path / "shop").mkdir()
+    manifest = json.dumps({"scripts": {"test": "jest"}, "devDependencies": {"jest": "1"}})
+    files = {"web/package.json": manifest, **({f"web/{lock}": "{}"} if lock else {})}
+    head = snapshot(GitRepository(tmp_path / "shop").files(files).commit().folder, tmp_path / "head")
+    [step] = setup_steps(TestPlan("jest", folder="web"), head, (), debian=False)
+    scripts = [attempt.commands[0][-1].splitlines() for attempt in step.attempts]
+    assert [lines[-1] for lines in scripts] == commands
+    assert all(lines[0] == "cd web || exit 1" and "npm_config_cache=/ledex-downloads/npm" in lines[1] for lines in scripts)
