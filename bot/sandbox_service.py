@@ -19,10 +19,11 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bot import BotConfigurationError, BotError
+from bot.contained import repair_anywhere
 from bot.settings import PREFIX
 from inference import InferenceError
 from inference.outcome import Outcome
-from inference.repair import RepairRequest, repair_checkout
+from inference.repair import RepairRequest
 from sandbox import SandboxError
 from sandbox.frameworks.records import Coverage
 
@@ -66,7 +67,7 @@ def create_service(repositories: Path, repairs: int = 1) -> FastAPI:
         with turn:
             try:
                 # Whoever asks cannot switch the isolation off, nor name an interpreter of this container.
-                outcome = repair_checkout(replace(asked.request, unsafe=False, python=None))
+                outcome = repair_anywhere(replace(asked.request, unsafe=False, python=None))
             except (SandboxError, InferenceError) as error:
                 outcome = Outcome("broken", str(error))
         return Response(Answered(outcome=told(outcome)).model_dump_json(), media_type="application/json")

@@ -73,18 +73,18 @@ def build_environment(
     environment: Mapping[str, str] = _NOTHING,
     timeout: float = 600,
     progress: Progress | None = None,
+    interpreter: Interpreter | None = None,
 ) -> Environment:
-    """The environment of a tree, from the cache or built now.
+    """The environment of a tree, from the cache or built now; with ``interpreter``, or the best fit of this machine.
 
     ``repository`` and ``trust`` name whose build it is: no other repository or trust level is ever served it. ``setup`` are shell
-    commands run in the tree after its dependencies, ``environment`` more variables for them and for the tests.
-    Raises EnvironmentFailed with one sentence.
+    commands run in the tree after its dependencies, ``environment`` more variables for both. Raises EnvironmentFailed with one sentence.
     """
     started = time.monotonic()
     tell = progress or (lambda sentence: None)
     files = read_project_files(tree)
     requirements = detect(files)
-    interpreter = _choose(requirements, settings)
+    interpreter = interpreter or _choose(requirements, settings)
     indexes = configured_indexes()
     key = _key(tree, files, requirements, interpreter, indexes, setup, environment)
     cache = EnvironmentCache(settings.cache_folder, settings.cache_bytes)
