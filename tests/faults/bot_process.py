@@ -1,25 +1,25 @@
-"""The bot in a process of its own, its repair a quick stand-in: ``python -m tests.faults.bot_process serve|worker``."""
+"""The bot in a process of its own: ``python -m tests.faults.bot_process serve|worker``. Its repairs are real ones in the sandbox.
+
+Only the environment is not built for each of hundreds of repositories: the interpreter that runs this has pytest, and is lent to all.
+"""
 
 from __future__ import annotations
 
 import os
-import random
 import sys
-import time
 from dataclasses import replace
+from pathlib import Path
 
 from bot.serving import serve, work
 from bot.setting_up import open_bot, timers
 from bot.settings import load_settings
 from inference.outcome import Outcome
-from inference.repair import RepairRequest
-from tests.bot.shop import FIXED
+from inference.repair import RepairRequest, repair_checkout
 
 
 def repair(request: RepairRequest) -> Outcome:
-    """The true fix of the planted bug, after a moment in which the process may be killed."""
-    time.sleep(random.uniform(0.0, 0.3))
-    return FIXED
+    """Reproduces, searches and verifies with this interpreter."""
+    return repair_checkout(replace(request, python=Path(sys.executable)))
 
 
 def main(role: str) -> None:

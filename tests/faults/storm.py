@@ -1,144 +1,131 @@
 """Failed runs, pushes, duplicates and commands against a bot that is killed at random, and a GitHub that fails one call in ten.
 
-``python -m tests.faults.storm --deliveries 300 [--mode embedded|broker]``. What counts is what the emulated GitHub holds after a quiet
-period: one comment for each pull request whose head failed, one check run for each such head, one commit for each applied fix.
+``python -m tests.faults.storm --deliveries 300 [--mode embedded|broker|both]``. Repairs are real. Webhooks come twice and out of order, the
+database is held by another writer for seconds, Redis is killed and started again. Calls fail until every job has ended; then it is quiet,
+and ``promises.py`` reads from the emulated GitHub's own log whether each thing was done once.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import os
+import itertools
 import random
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from bot.comment import marker
 from bot.database import open_database
 from bot.demo.emulator import script, server
 from bot.demo.emulator.emulator import Emulator
 from bot.demo.emulator.faults import FaultPlan
-from bot.demo.emulator.state import Pull
-from bot.models import DeliveryRow
+from bot.models import DeliveryRow, RunRow
 from bot.store import count_jobs
 from tests import services
 from tests.bot.shop import BROKEN, FILES, LOG
+from tests.faults.disturbances import DatabaseLock, HoldingBack, Process
+from tests.faults.promises import Watched, broken, is_fixed
 
 SECRET = "emulated-webhook-secret"
 KINDS = ("403", "422", "429", "secondary", "500", "502", "503", "slow", "drop", "drop_after")
-
-
-@dataclass
-class Process:
-    """One process of the bot that is killed and started again."""
-
-    role: str
-    environment: Mapping[str, str]
-    log: Path
-    kills: int = 0
-    running: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.running = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.bot_process", self.role], env={**os.environ, **self.environment}, stdout=log,
-                stderr=log)  # fmt: skip
-
-    def kill(self, *, counted: bool = True) -> None:
-        if self.running is not None:
-            self.running.send_signal(signal.SIGKILL)
-            self.running.wait()
-            self.kills += counted
-
-    def revive(self) -> None:
-        if self.running is None or self.running.poll() is not None:
-            self.start()
+METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE", "GIT", "STORAGE")
+OWNERS = 8
+"""Each is an installation with limits of its own, as the many accounts are that so many failures come from."""
+MOST_PUSHES = 2
+POLICY = "[limits]\nattempts_per_failure = 10\n"
+"""Every head that fails is worked on, so that the last one must be spoken of."""
 
 
 @dataclass
 class Storm:
-    """What happened and what must hold afterwards."""
+    """What happened, and what must hold afterwards."""
 
     emulator: Emulator
     processes: Sequence[Process]
-    database: str
+    lock: DatabaseLock
+    late: HoldingBack
     seed: int
-    pulls: list[Pull] = field(default_factory=list)
-    applied: list[Pull] = field(default_factory=list)
+    watched: list[Watched] = field(default_factory=list)
+    pushes: dict[str, int] = field(default_factory=dict)
     restarts: int = 0
-    redis_share: float = 0.2
-    linger_seconds: float = 3.0
+    fixed: int = 0
+    seconds: float = 0.0
 
     def rage(self, deliveries: int, redis: services.Service | None = None) -> None:
-        """Make things happen until so many webhooks were sent."""
+        """Make things happen until so many webhooks were sent. Processes are killed in turn; at set shares of the way the database is
+        locked and Redis restarted, so that no run is without."""
         random_ = random.Random(self.seed)
-        self.emulator.faults.follow(FaultPlan(self.seed, 0.1, KINDS, seconds=0.5))
-        next_kill = time.monotonic() + 1.0
-        while len(self.emulator.deliveries.kept) < deliveries:
-            self._event(random_)
-            time.sleep(random_.uniform(0.1, 0.5))
+        self.emulator.faults.follow(FaultPlan(self.seed, 0.1, KINDS, METHODS, seconds=0.5))
+        large = deliveries >= 100
+        longest = 12.0 if large else 3.0
+        blows: list[tuple[float, Callable[[], None]]] = [
+            (share, lambda: self.lock.hold(random_.uniform(2.0, longest))) for share in ((0.15, 0.35, 0.55, 0.8) if large else (0.4,))
+        ]
+        if redis is not None:
+            blows += [(share, lambda: self._restart(redis)) for share in ((0.25, 0.5, 0.75) if large else (0.6,))]
+        blows.sort(key=lambda blow: blow[0])
+        victims = itertools.cycle(self.processes)
+        next_kill = time.monotonic() + random_.uniform(2.0, 4.0)
+        while (sent := len(self.emulator.deliveries.kept)) < deliveries or blows:
+            if sent < deliveries:
+                self._event(random_)
+            time.sleep(random_.uniform(0.3, 1.2))
+            while blows and blows[0][0] * deliveries <= sent:
+                blows.pop(0)[1]()
             if time.monotonic() > next_kill:
-                random_.choice(self.processes).kill()
-                next_kill = time.monotonic() + random_.uniform(1.0, 4.0)
-                if redis is not None and random_.random() < self.redis_share:
-                    redis.restart()
-                    self.restarts += 1
-            for process in self.processes:
-                process.revive()
+                next(victims).kill()
+                next_kill = time.monotonic() + random_.uniform(3.0, 10.0)
+            self._revive()
 
-    def calm(self, timeout: float) -> None:
-        """No more faults and kills: wait until every delivery arrived and every job has ended. Raises TimeoutError."""
-        self._linger()
-        self.emulator.faults.follow(FaultPlan())
-        database = open_database(self.database)
+    def calm(self, timeout: float, quiet_seconds: float = 3.0) -> None:
+        """No more kills: wait until every delivery arrived and every job has ended, calls failing all the while, and through a quiet
+        period. Raises TimeoutError."""
+        self.lock.release()
+        database = open_database(self.lock.address)
         deadline = time.monotonic() + timeout
-        quiet = 0
-        while quiet < 6:
-            for process in self.processes:
-                process.revive()
+        quiet_since: float | None = None
+        while quiet_since is None or time.monotonic() < quiet_since + quiet_seconds:
+            self._revive()
             self.emulator.settle()
             with database.reading() as session:
                 counts = count_jobs(session)
                 lost = self._lost(set(session.scalars(select(DeliveryRow.guid))))
-            busy = counts.get("queued", 0) + counts.get("running", 0) + lost
-            quiet = 0 if busy else quiet + 1
+                self.fixed = session.scalar(select(func.count(RunRow.id)).where(RunRow.outcome == "fixed")) or 0
+            quiet_since = None if counts.get("queued", 0) + counts.get("running", 0) + lost else quiet_since or time.monotonic()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"after {timeout:.0f} s: jobs {counts}, {lost} deliveries lost")
             time.sleep(0.5)
         database.engine.dispose()
 
-    def _linger(self) -> None:
-        """No kills, and calls still fail: on a slow machine most of a short life is starting, and few calls were made in it."""
-        end = time.monotonic() + self.linger_seconds
-        while time.monotonic() < end:
-            for process in self.processes:
-                process.revive()
-            time.sleep(0.1)
-
-    def faults(self) -> Iterator[str]:
+    def faults(self) -> list[str]:
         """Everything that is not as it must be."""
-        yield from self.emulator.violations
-        for pull in self.pulls:
-            where = f"{pull.repository.full_name}#{pull.number}"
-            stickies = [c for c in script.comments_of(self.emulator, pull) if c.body.startswith(marker(pull.number))]
-            if len(stickies) != 1:
-                yield f"{where} has {len(stickies)} comments of ours instead of one"
-            heads = [c.suite.head_sha for c in script.check_runs_of(self.emulator, pull)]
-            if len(heads) != len(set(heads)):
-                yield f"{where} has {len(heads)} check runs on {len(set(heads))} heads"
-        for entry in self.emulator.log:
-            if entry.method == "POST" and entry.path.endswith("/pulls") and entry.done:
-                yield f"a pull request was opened: {entry.path}"
+        return list(broken(self.emulator, self.watched))
+
+    def summary(self) -> str:
+        kept, drawn = self.emulator.deliveries.kept, sum(self.emulator.faults.drawn.values())
+        asked = self.emulator.faults.asked
+        repeated = sum(d.redelivery for d in kept)
+        commands = sum(one.asked is not None for one in self.watched)
+        return (
+            f"{len(kept)} deliveries ({repeated} repeated, {self.late.count} held back), {len(self.watched)} pull requests, "
+            f"{self.fixed} failures repaired in the sandbox, {commands} applied or stacked, {asked} calls of which {drawn} "
+            f"({100 * drawn / max(asked, 1):.1f} %) failed, {sum(p.kills for p in self.processes)} kills, database locked "
+            f"{self.lock.held} times for {self.lock.seconds:.0f} s, {self.restarts} restarts of Redis, {self.seconds:.0f} s"
+        )
+
+    def _restart(self, redis: services.Service) -> None:
+        redis.restart()
+        self.restarts += 1
+
+    def _revive(self) -> None:
+        for process in self.processes:
+            process.revive()
 
     def _lost(self, recorded: set[str]) -> int:
         """Deliveries that were neither answered with 2xx nor recorded: one that was killed between the two is not lost."""
@@ -147,53 +134,75 @@ class Storm:
 
     def _event(self, random_: random.Random) -> None:
         choice = random_.random()
-        if choice < 0.35 or not self.pulls:
-            number = len(self.pulls) + 1
-            repository = script.add_repository(self.emulator, f"octo/shop-{number}", FILES, writers=("maintainer",))
-            fork = "stranger" if random_.random() < 0.2 else None
-            pull = script.open_pull_request(self.emulator, repository, "cheap", {"shop.py": BROKEN}, from_fork=fork)
-            script.fail_run(self.emulator, pull, [script.CiJob(f"test ({n})", LOG) for n in range(random_.randint(1, 3))])
-            self.pulls.append(pull)
+        free = [one for one in self.watched if one.asked is None]
+        if choice < 0.3 or not free:
+            self._open(random_)
+        elif choice < 0.45:
+            one = random_.choice(free)
+            if not one.pull.is_fork and self.pushes.get(one.where, 0) < MOST_PUSHES:
+                self.pushes[one.where] = self.pushes.get(one.where, 0) + 1
+                script.push(self.emulator, one.pull.repository, "cheap", {"notes.txt": f"{random_.random()}\n"})
+                self._fail(one, "test")
         elif choice < 0.55:
-            pull = random_.choice(self.pulls)
-            if not pull.is_fork:
-                script.push(self.emulator, pull.repository, "cheap", {"notes.txt": f"{random_.random()}\n"})
-                script.fail_run(self.emulator, pull, [script.CiJob("test", LOG)])
-        elif choice < 0.7:
-            script.fail_run(self.emulator, random_.choice(self.pulls), [script.CiJob("again", LOG)], workflow="Nightly")
+            self._fail(random_.choice(free), "again", workflow="Nightly")
+        elif choice < 0.75:
+            ready = [one for one in free if not one.pull.is_fork and is_fixed(self.emulator, one)]
+            if ready:
+                one = random_.choice(ready)
+                one.asked = random_.choice(("apply", "pr"))
+                script.comment(self.emulator, one.pull, f"/ledex {one.asked}", by="maintainer")
         else:  # somebody presses "Redeliver"
             self.emulator.deliveries.redeliver(random_.choice(self.emulator.deliveries.kept).id)
+
+    def _open(self, random_: random.Random) -> None:
+        number = len(self.watched) + 1
+        files = {**FILES, ".github/ledex.toml": POLICY}
+        name = f"octo-{number % OWNERS}/shop-{number}"
+        repository = script.add_repository(self.emulator, name, files, writers=("maintainer",))
+        fork = "stranger" if random_.random() < 0.2 else None
+        one = Watched(script.open_pull_request(self.emulator, repository, "cheap", {"shop.py": BROKEN}, from_fork=fork))
+        self._fail(one, *(f"test ({n})" for n in range(random_.randint(1, 3))))
+        self.watched.append(one)
+
+    def _fail(self, one: Watched, *jobs: str, workflow: str = "CI") -> None:
+        script.fail_run(self.emulator, one.pull, [script.CiJob(name, LOG) for name in jobs], workflow=workflow)
+        one.failed = one.pull.head_sha
 
 
 def run(deliveries: int, mode: str, seed: int, folder: Path, patience: float = 240.0) -> Storm:
     """One storm; the caller looks at ``faults()``."""
-    port = _free_port()
+    started, port = time.monotonic(), _free_port()
     with ExitStack() as stack:
-        address = f"http://127.0.0.1:{port}/webhook"
-        emulator = stack.enter_context(server.serve(folder / "github", webhook_url=address, webhook_secret=SECRET))
+        address, late = f"http://127.0.0.1:{port}/webhook", HoldingBack(seed)
+        emulator = stack.enter_context(server.serve(folder / "github", webhook_url=address, webhook_secret=SECRET, sender=late))
         app = emulator.state.app
-        data = folder / "bot"
-        data.mkdir()
+        data, scratch = folder / "bot", folder / "scratch"
+        for made in (data, scratch):
+            made.mkdir()
         database, redis = f"sqlite:///{data}/ledex.sqlite", None
         environment = {
             "WEBHOOK_SECRET": SECRET, "APP_ID": str(app.id), "ACCOUNT_ID": str(app.bot.id), "PRIVATE_KEY": app.private_key,
-            "API_URL": emulator.at.api, "WEB_URL": emulator.at.web, "DATA_DIR": str(data), "SWEEP_SECONDS": "0.5", "LEASE_SECONDS": "4",
-            "RESEND_SECONDS": "5", "REDELIVERY_SECONDS": "2", "MAX_ATTEMPTS": "40", "REPAIR_WORKERS": "2"}  # fmt: skip
+            "API_URL": emulator.at.api, "WEB_URL": emulator.at.web, "DATA_DIR": str(data), "SWEEP_SECONDS": "0.5", "LEASE_SECONDS": "6",
+            "RESEND_SECONDS": "5", "REDELIVERY_SECONDS": "2", "MAX_ATTEMPTS": "40", "BACKOFF_SECONDS": "0.5", "REPAIR_WORKERS": "2",
+            "REPAIR_SECONDS": "60"}  # fmt: skip
         if mode == "broker":
             database = stack.enter_context(services.postgres()).url
             redis = stack.enter_context(services.redis())
             environment |= {"DATABASE_URL": database, "BROKER_URL": redis.url}
         given = {f"LEDEX_BOT_{name}": value for name, value in environment.items()} | {"PORT": str(port)}
-        roles = ("serve", "worker") if mode == "broker" else ("serve",)
+        # What a killed repair leaves in the temporary folder goes with the storm.
+        given |= {"TMPDIR": str(scratch), "LEDEX_SANDBOX_CACHE_FOLDER": str(folder / "cache")}
+        roles = ("worker", "serve") if mode == "broker" else ("serve",)
         processes = [Process(role, given, folder / f"{role}.log") for role in roles]
-        storm = Storm(emulator, processes, database, seed, linger_seconds=deliveries / 10)
+        storm = Storm(emulator, processes, DatabaseLock(database), late, seed)
         for process in processes:
             stack.callback(process.kill, counted=False)
-        for process in processes:
+        for process in reversed(processes):
             process.start()
         _wait_for(port)
         storm.rage(deliveries, redis)
         storm.calm(patience)
+        storm.seconds = time.monotonic() - started
         return storm
 
 
@@ -220,14 +229,10 @@ def main() -> None:
     wrong = 0
     for mode in ("embedded", "broker") if options.mode == "both" else (options.mode,):
         with tempfile.TemporaryDirectory(prefix="ledex-storm-") as name:
-            storm = run(options.deliveries, mode, options.seed, Path(name), patience=900.0)
-            found = list(storm.faults())
-            calls = len(storm.emulator.log)
-            print(
-                f"{mode}: {len(storm.emulator.deliveries.kept)} deliveries, {len(storm.pulls)} pull requests, {calls} calls of which "
-                f"{sum(storm.emulator.faults.drawn.values())} failed, {sum(p.kills for p in storm.processes)} kills, "
-                f"{storm.restarts} restarts of Redis: {len(found)} faults"
-            )
+            Path(name).chmod(0o755)
+            storm = run(options.deliveries, mode, options.seed, Path(name), patience=1200.0)
+            found = storm.faults()
+            print(f"{mode}, seed {options.seed}: {storm.summary()}: {len(found)} faults", flush=True)
             for fault in found:
                 print(f"  {fault}")
             wrong += len(found)

@@ -61,9 +61,10 @@ class FaultPlan:
 
 @dataclass
 class Faults:
-    """Says for each call whether it fails. ``drawn`` counts those that did, by kind."""
+    """Says for each call whether it fails. ``drawn`` counts those that did, by kind; ``asked`` all that the plan is about."""
 
     plan: FaultPlan = FaultPlan()
+    asked: int = 0
     drawn: dict[str, int] = field(default_factory=dict)
     _once: list[tuple[str, str, Fault]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -89,7 +90,10 @@ class Faults:
                     self._once.remove(entry)
                     return self._count(entry[2])
             plan = self.plan
-            if method not in plan.methods or not re.search(plan.path, path) or self._random.random() >= plan.share:
+            if method not in plan.methods or not re.search(plan.path, path):
+                return None
+            self.asked += 1
+            if self._random.random() >= plan.share:
                 return None
             return self._count(Fault(self._random.choice(plan.kinds), plan.seconds))
 
