@@ -27,6 +27,15 @@ class Postpone(BotError):
         self.reason = reason
 
 
+class Refused(BotError):
+    """Raised by a handler that GitHub said no to (403, 404, 409, 422), which may be a hiccup of theirs: only the same refusal, several
+    times in a row, is believed and ends the job. ``answer`` is what tells whoever asked, then."""
+
+    def __init__(self, reason: str, answer: Callable[[], Result] | None = None) -> None:
+        super().__init__(reason)
+        self.answer = answer
+
+
 @dataclass(frozen=True)
 class Result:
     """How a job ended: ``state`` done, failed or dropped; ``then`` are the jobs that follow, made in the same transaction."""

@@ -72,7 +72,8 @@ class CheckRun(Event):
 
 @dataclass(frozen=True)
 class PullRequestChange(Event):
-    """``updated_at`` is GitHub's own text (ISO 8601, UTC), which sorts as time does."""
+    """``updated_at`` is GitHub's own text (ISO 8601, UTC, whole seconds), which sorts as time does. ``before``: the head that a push
+    (``synchronize``) replaced."""
 
     number: int
     head_sha: str
@@ -85,6 +86,7 @@ class PullRequestChange(Event):
     merge_commit_sha: str | None
     updated_at: str
     label: str | None
+    before: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from sqlalchemy.orm import Session as Transaction
 
 from bot.context import Context, Result
 from bot.github.protocol import READING
-from bot.handle_run import CHECK_ID, PER_HEAD, app_of, step, talking_to_github
+from bot.looking import PER_HEAD
 from bot.models import JobRow, RunRow
 from bot.planning import JobSpec
+from bot.posting import CHECK_ID
+from bot.steps import app_of, step, talking_to_github
 from bot.store import Claim
 
 MAY_PUSH = frozenset({"admin", "write"})

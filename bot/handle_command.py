@@ -16,13 +16,12 @@ from bot.checkout import fetch
 from bot.commands import Command, Unknown, help_reply, parse, refused_reply, unknown_reply
 from bot.comment import marker, render
 from bot.comment_view import CommentView
-from bot.context import Context, Result
+from bot.context import Context, Refused, Result
 from bot.database import insert_into
 from bot.github import Conflict, Forbidden, Rejected
 from bot.github.protocol import COMMENTING, PUSHING, READING, App, CommitText, FileChange, Session
 from bot.handle_again import MAY_PUSH, Known, known_runs
 from bot.handle_rerun import ANSWER
-from bot.handle_run import app_of, repository_folder, step, talking_to_github
 from bot.markdown import link, prose
 from bot.models import FeedbackRow, FixRow, RepositorySettingRow
 from bot.planning import JobSpec
@@ -30,6 +29,7 @@ from bot.policy import PolicyFile, effective_policy, may_commit
 from bot.proof_link import proof_url
 from bot.runs import PullRequest
 from bot.server_secret import actor_hash
+from bot.steps import app_of, repository_folder, step, talking_to_github
 from bot.store import Claim
 from bot.telling import proof_reply
 from sandbox import WorkspaceError
@@ -148,9 +148,13 @@ def apply(context: Context, claim: Claim, app: App, pull: PullRequest, fix: FixR
     """Commit the posted patch, or open it as a pull request of its own; only onto the commit that it was verified on."""
     if fix.state in ("applied", "stacked"):
         return refuse(app, claim, command, "the patch was applied already")
-    if fix.head_sha != pull.head_sha:
-        return refuse(app, claim, command, "the pull request has moved on since the patch was verified")
+    said = CommitText("Repair the failing tests", fix.explanation, str(fix.run_id), co_author(claim))
     with step(app, claim, READING) as github:
+        if fix.head_sha != pull.head_sha:
+            # An attempt that was killed between the commit and the table has applied it already.
+            if command.name == "apply" and github.is_our_commit(pull.head_sha, fix.head_sha, said.run_id):
+                return applied(context, claim, app, fix, pull.head_sha, None)
+            return refuse(app, claim, command, "the pull request has moved on since the patch was verified")
         text = github.policy_text(pull.base_sha)
         policy = effective_policy(PolicyFile(text.origin, text.text) if text is not None else None).policy
         if not may_commit(policy, pull):
@@ -160,7 +164,6 @@ def apply(context: Context, claim: Claim, app: App, pull: PullRequest, fix: FixR
         files = changed_files(commits.path, pull.head_sha, fix.patch)
     except WorkspaceError as error:
         return refuse(app, claim, command, f"the patch does not apply ({error})")
-    said = CommitText("Repair the failing tests", fix.explanation, str(fix.run_id), co_author(claim))
     try:
         with step(app, claim, PUSHING) as github:
             if command.name == "apply":
@@ -169,10 +172,16 @@ def apply(context: Context, claim: Claim, app: App, pull: PullRequest, fix: FixR
                 title = f"Repair the failing tests of #{pull.number}"
                 posted = github.open_stacked(pull, fix.head_sha, str(fix.id), files, said, title, fix.explanation)
                 sha, number = None, posted.number
-    except Forbidden:
-        return refuse(app, claim, command, "the App may not write to this repository; the `git apply` line in the comment does the same")
-    except (Conflict, Rejected):
-        return refuse(app, claim, command, "the branch has moved on since the patch was verified")
+    except (Forbidden, Conflict, Rejected) as error:
+        why = "the branch has moved on since the patch was verified"
+        if isinstance(error, Forbidden):
+            why = "the App may not write to this repository; the `git apply` line in the comment does the same"
+        raise Refused(str(error), lambda: refuse(app, claim, command, why)) from None
+    return applied(context, claim, app, fix, sha, number)
+
+
+def applied(context: Context, claim: Claim, app: App, fix: FixRow, sha: str | None, number: int | None) -> Result:
+    """Write down the commit ``sha`` on the branch, or the stacked pull request ``number``, and say so."""
     actor = actor_hash(context.settings, claim.installation_id, claim.payload["sender_id"])
     with context.database.writing() as session:
         row = session.get_one(FixRow, fix.id)

@@ -14,10 +14,10 @@ from bot.context import Context, Result
 from bot.feedback import REVERT_DAYS, Fate, Hunk, Texts, fate, is_among, is_restored, patch_hunks, regions
 from bot.github.protocol import Session
 from bot.handle_again import MAY_PUSH, once_wanted
-from bot.handle_run import app_of, step, talking_to_github
 from bot.models import FixRow, RunRow
 from bot.recording import note_feedback
 from bot.server_secret import actor_hash
+from bot.steps import app_of, step, talking_to_github
 from bot.store import Claim
 
 LOOKING = {"contents": "read", "metadata": "read", "pull_requests": "read"}

@@ -5,8 +5,11 @@ from __future__ import annotations
 from bot.checkout import fetch
 from bot.context import Context, Result
 from bot.github.protocol import COMMENTING, READING
-from bot.handle_run import app_of, finish_run, look, repair_of, repair_request, repository_folder, step, talking_to_github
+from bot.handle_run import repair_of, repair_request
+from bot.looking import look
 from bot.markdown import code, link, prose
+from bot.posting import finish_run
+from bot.steps import app_of, repository_folder, step, talking_to_github
 from bot.store import Claim
 from inference import InferenceError
 from inference.outcome import Outcome

@@ -72,6 +72,8 @@ class JobRow(Model):
     created_at: Mapped[float]
     updated_at: Mapped[float]
     reason: Mapped[str | None]
+    refusals: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How often in a row GitHub refused it for the same ``reason``."""
 
 
 class LockRow(Model):

@@ -93,6 +93,7 @@ def _pull_request(payload: Mapping[str, Any], shared: dict[str, Any]) -> Event:
         merge_commit_sha=_text_or_none(pull, "merge_commit_sha"),
         updated_at=_text(pull, "updated_at"),
         label=_text_or_none(_object_or_empty(payload, "label"), "name"),
+        before=_text_or_none(payload, "before"),
     )
 
 

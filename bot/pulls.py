@@ -27,6 +27,8 @@ def note_pull(session: Session, pull: PullRequestChange, now: float) -> None:
     row = session.execute(known).one_or_none()
     if row is not None and row.version > pull.updated_at:
         return  # a delivery that comes late
+    if row is not None and row.version == pull.updated_at and pull.before is not None and pull.before != row.head_sha:
+        return  # of two pushes in one second, the earlier that comes late: it does not follow on the head that is known
     values = {"installation_id": pull.installation_id, "head_sha": pull.head_sha, "ref": pull.head_ref,
               "head_repository": pull.head_repository, "state": pull.state, "version": pull.updated_at, "seen_at": now}  # fmt: skip
     statement = insert_into(session, PullHeadRow).values(repository_id=pull.repository_id, number=pull.number, **values)

@@ -79,6 +79,9 @@ class BotSettings(BaseSettings):
         default=120.0, ge=1, description="A job that is queued so long is sent again: the broker may have lost it."
     )
     max_attempts: int = Field(default=5, ge=1, description="How often a job is started before it is given up.")
+    backoff_seconds: float = Field(
+        default=5.0, gt=0, description="How long after an attempt that failed the next one begins; doubled at each further one, up to 600."
+    )
     job_days: float = Field(default=3.0, gt=0, description="A job that could not run for so long is dropped.")
     delivery_days: float = Field(default=7.0, gt=0, description="How long the bodies of deliveries are kept.")
     proof_days: float = Field(default=90.0, gt=0, description="How long proof bundles are kept.")

@@ -153,6 +153,18 @@ def postpone(session: Session, claim: Claim, now: float, seconds: float, reason:
     _count(session, waiting)
 
 
+def refuse(session: Session, claim: Claim, now: float, seconds: float, reason: str, believed: int) -> bool:
+    """Put back a job that GitHub refused. True, and nothing is done, when it refused it for the same reason ``believed`` times in a row."""
+    known = session.execute(select(JobRow.reason, JobRow.refusals).where(JobRow.id == claim.id)).one()
+    refusals = known.refusals + 1 if known.reason == reason else 1
+    if refusals >= believed:
+        return True
+    postpone(session, claim, now, seconds, reason)
+    waiting = update(JobRow).where(JobRow.id == claim.id, JobRow.state == "queued", JobRow.reason == reason)
+    _count(session, waiting.values(refusals=refusals))
+    return False
+
+
 def start_over(session: Session, now: float, is_alone: bool) -> None:
     """For the start of a process whose queue is in memory: what was queued is to be sent again, and what ran too, if it is alone."""
     if is_alone:

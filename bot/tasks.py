@@ -12,8 +12,8 @@ from typing import Any
 from celery import Celery
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot import locks, store
-from bot.context import Context, Postpone, Result
+from bot import BotError, locks, store
+from bot.context import Context, Postpone, Refused, Result
 from bot.planning import QUEUES
 from bot.settings import BotSettings
 from bot.store import Claim
@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 TASK = "ledex.run_job"
 LONGEST_TASK_SECONDS = 6 * 3600
 """Above the time any job may take; Redis gives a message to another worker when its task ran longer."""
-BACKOFF_SECONDS = 5.0
+LONGEST_BACKOFF_SECONDS = 600.0
+REFUSALS = 3
+"""The same refusal of GitHub's so often in a row is believed."""
 Extras = dict[str, tuple[float, Callable[[Context], None]]]
 """What a timer does beside its sweeps: a name, the seconds between two times, and a function."""
 
@@ -86,6 +88,8 @@ def run_job(context: Context, job_id: int) -> list[int]:
         with context.database.writing() as session:
             store.postpone(session, claim, context.clock(), wait.seconds, wait.reason, counts=False)
         return []
+    except Refused as no:
+        return _refused(context, claim, no)
     except Exception as error:
         # The traceback may quote what came from outside, and a token; the class and the place are enough to find it.
         log.error("job %d (%s), attempt %d: %s at %s", claim.id, claim.kind, claim.attempt, type(error).__name__, _place(error))
@@ -102,8 +106,27 @@ def _retry(context: Context, claim: Claim, reason: str) -> list[int]:
     if claim.attempt >= context.settings.max_attempts:
         return _finish(context, claim, Result(f"{reason}, {claim.attempt} times", "failed"))
     with context.database.writing() as session:
-        store.postpone(session, claim, context.clock(), BACKOFF_SECONDS * 2 ** (claim.attempt - 1), reason)
+        store.postpone(session, claim, context.clock(), _backoff(context, claim), reason)
     return []
+
+
+def _refused(context: Context, claim: Claim, no: Refused) -> list[int]:
+    if claim.attempt < context.settings.max_attempts:
+        with context.database.writing() as session:
+            if not store.refuse(session, claim, context.clock(), _backoff(context, claim), str(no), REFUSALS):
+                return []
+    result = Result(str(no), "dropped")
+    if no.answer is not None:
+        try:
+            with _kept(context, claim):
+                result = no.answer()
+        except BotError as error:
+            log.warning("job %d was refused, and nobody could be told: %s", claim.id, type(error).__name__)
+    return _finish(context, claim, result)
+
+
+def _backoff(context: Context, claim: Claim) -> float:
+    return min(context.settings.backoff_seconds * 2.0 ** min(claim.attempt - 1, 30), LONGEST_BACKOFF_SECONDS)
 
 
 @contextmanager

@@ -71,6 +71,9 @@ class Commits(RepositoryAccess):
 
             return land(look, write, clock)[0]
 
+    def is_our_commit(self, sha: str, parent_sha: str, run_id: str) -> bool:
+        return is_our_commit(self._read_commit(sha), parent_sha, run_id)
+
     def _ours_or_conflict(self, head: str, verified_sha: str, run_id: str) -> str:
         if is_our_commit(self._read_commit(head), verified_sha, run_id):
             return head

@@ -226,6 +226,9 @@ class Session(Protocol):
     def commit_to_head(self, pull_request: PullRequest, verified_sha: str, files: Sequence[FileChange], text: CommitText) -> str:
         """The new head's SHA. Conflict when the head is no longer ``verified_sha``; nothing is written then."""
 
+    def is_our_commit(self, sha: str, parent_sha: str, run_id: str) -> bool:
+        """Whether ``sha`` is what an earlier try of the run ``run_id`` committed onto ``parent_sha``."""
+
 
 class App(Protocol):
     def identity(self) -> AppIdentity: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from bot.demo.emulator import script
 from bot.demo.emulator.faults import Fault
@@ -162,6 +162,21 @@ def test_apply_commits_the_posted_patch_to_the_branch(case: Case) -> None:
     assert pull.head_sha != case.repair.asked[0].head
     [sticky] = [c for c in case.comments(pull) if "ledex:v1 pr:" in c.body]
     assert "**Applied**" in sticky.body
+
+
+def test_an_apply_that_was_killed_after_its_commit_says_applied_when_it_runs_again(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    case.say(pull, "/ledex apply")
+    committed = pull.head_sha
+    with case.stage.context.database.writing() as session:  # as if the process had died before this was written down
+        session.execute(update(FixRow).where(FixRow.repository_id == case.repository.id).values(state="posted", commit_sha=None))
+    case.say(pull, "/ledex apply")
+    assert pull.head_sha == committed
+    with case.stage.context.database.reading() as session:
+        fix = session.scalars(select(FixRow).where(FixRow.repository_id == case.repository.id)).one()
+    assert (fix.state, fix.commit_sha) == ("applied", committed)
+    assert all("was not carried out" not in c.body for c in case.comments(pull))
 
 
 def test_apply_is_refused_once_the_branch_has_moved_on(case: Case) -> None:

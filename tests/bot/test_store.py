@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from bot import locks, pulls, store
 from bot.database import Database
 from bot.events import PullRequestChange
-from bot.models import AuditRow, DeliveryRow, JobRow, RunRow
+from bot.models import AuditRow, DeliveryRow, JobRow, PullHeadRow, RunRow
 from bot.payloads import parse
 from bot.planning import JobSpec
 from bot.store import Claim, Delivery
@@ -255,11 +255,13 @@ def test_of_ten_processes_one_has_the_turn(database: Database) -> None:
 # Heads
 
 
-def pull(number: int = 2, sha: str = "a" * 40, at: str = "2026-01-01T00:00:00Z", state: str = "open") -> PullRequestChange:
+def pull(
+    number: int = 2, sha: str = "a" * 40, at: str = "2026-01-01T00:00:00Z", state: str = "open", before: str | None = None
+) -> PullRequestChange:
     payload = payloads.pull_request(
         "synchronize", pull_request__number=number, pull_request__head__sha=sha, pull_request__updated_at=at, pull_request__state=state
     )
-    event = parse("pull_request", payload)
+    event = parse("pull_request", payload | {"before": before})
     assert isinstance(event, PullRequestChange)
     return event
 
@@ -285,6 +287,18 @@ def test_the_pull_request_of_a_head_is_known_until_another_is_pushed_or_it_is_cl
 def test_a_delivery_that_comes_late_does_not_bring_an_old_head_back(database: Database) -> None:
     noted(database, pull(sha="b" * 40, at="2026-01-02T00:00:00Z"), pull(sha="a" * 40, at="2026-01-01T00:00:00Z"))
     assert (heads(database, "a" * 40), heads(database, "b" * 40)) == ([], [2])
+
+
+def test_of_two_pushes_in_one_second_the_later_head_stays_whichever_comes_first(database: Database) -> None:
+    first, second = pull(sha="b" * 40, before="a" * 40), pull(sha="c" * 40, before="b" * 40)
+    for order in ((first, second), (second, first)):
+        noted(database, pull(sha="a" * 40, at="2025-01-01T00:00:00Z"))
+        [job_id] = made(database, job(f"of the last head, {order[0].head_sha}", head_sha="c" * 40))
+        noted(database, *order)
+        assert heads(database, "c" * 40) == [2]
+        assert row(database, job_id).state == "queued"
+        with database.writing() as session:
+            session.execute(delete(PullHeadRow))
 
 
 def states(database: Database, ids: list[int]) -> list[str]:

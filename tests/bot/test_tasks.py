@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from bot import locks, store
-from bot.context import Context, Handler, Postpone, Result
+from bot.context import Context, Handler, Postpone, Refused, Result
 from bot.models import JobRow
 from bot.planning import QUEUES, JobSpec
 from bot.settings import load_settings
@@ -68,6 +68,30 @@ def test_jobs_that_follow_are_returned_to_be_sent(context: Context) -> None:
 
 def fail(_context: Context, _claim: Claim) -> Result:
     raise ValueError("ghs_" + "c" * 36)
+
+
+def test_a_refusal_is_believed_when_it_is_the_same_three_times_in_a_row(context: Context) -> None:
+    said = iter(["not found", "forbidden", "forbidden", "not found", "forbidden", "forbidden", "forbidden"])
+
+    def refused(_context: Context, _claim: Claim) -> Result:
+        raise Refused(next(said))
+
+    context, job_id = with_job(context, refused, max_attempts=20)
+    states = []
+    for _ in range(7):
+        states.append(row(context, job_id).state)
+        run_job(replace(context, clock=lambda: time.time() + 3600), job_id)
+    assert states == ["queued"] * 7
+    assert (row(context, job_id).state, row(context, job_id).reason) == ("dropped", "forbidden")
+
+
+def test_a_refusal_ends_the_job_at_its_last_attempt(context: Context) -> None:
+    def refused(_context: Context, _claim: Claim) -> Result:
+        raise Refused("forbidden")
+
+    context, job_id = with_job(context, refused, max_attempts=1)
+    run_job(context, job_id)
+    assert (row(context, job_id).state, row(context, job_id).reason) == ("dropped", "forbidden")
 
 
 def test_a_handler_that_raises_is_tried_again_later_and_then_given_up(context: Context) -> None:

@@ -335,6 +335,11 @@ class MemorySession:
             self.github.pull_requests[now.number] = replace(now, head_sha=commit.sha)
             return commit.sha
 
+    def is_our_commit(self, sha: str, parent_sha: str, run_id: str) -> bool:
+        self._ask("is_our_commit", "contents", "read")
+        with self.github.lock:
+            return any((c.sha, c.parent, c.text.run_id) == (sha, parent_sha, run_id) for c in self.github.commits)
+
     def _commit(self, branch: str, parent: str, files: Sequence[FileChange], text: CommitText) -> MemoryCommit:
         made = MemoryCommit(f"{self.github.new_id():040x}", branch, parent, tuple(files), text)
         self.github.commits.append(made)
