@@ -64,7 +64,7 @@ def postgres(durable: bool = False) -> Iterator[Service]:
 
 
 @contextmanager
-def redis() -> Iterator[Service]:
+def redis(password: str = "") -> Iterator[Service]:
     """A server that writes every change to its file. Raises NotInstalled."""
     program = shutil.which("redis-server")
     if program is None:
@@ -74,15 +74,17 @@ def redis() -> Iterator[Service]:
         port = probe.getsockname()[1]
         probe.close()
         durable = ["--appendonly", "yes", "--appendfsync", "always"]
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), *durable]
+        guarded = ["--requirepass", password] if password else []
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), *durable, *guarded]
 
         def is_ready() -> bool:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(100).startswith(b"+PONG")
+                return connection.recv(100).startswith(b"-NOAUTH" if password else b"+PONG")
             return False
 
-        with _running(f"redis://127.0.0.1:{port}/0", command, is_ready, signal.SIGTERM) as service:
+        account = f":{password}@" if password else ""
+        with _running(f"redis://{account}127.0.0.1:{port}/0", command, is_ready, signal.SIGTERM) as service:
             yield service
 
 

@@ -39,7 +39,7 @@ def test_services_without_an_image_run_beside_pythons_own() -> None:
 
 
 def test_what_cannot_be_had_is_named_as_the_policy_names_it() -> None:
-    with pytest.raises(EnvironmentFailed, match="could not reproduce: needs postgres:16, and .* cannot be had: no such host"):
+    with pytest.raises(EnvironmentFailed, match=r"could not reproduce: needs postgres:16, and .* cannot be had: no such host"):
         needed(Engine(), "postgres:16")
 
 
@@ -53,7 +53,7 @@ def test_the_images_python_is_asked_for_its_version() -> None:
     assert (found.executable, found.version, found.mounts) == ("/opt/bin/python3", (3, 12), ())
     with pytest.raises(EnvironmentFailed, match="has no Python"):
         interpreter_of(Engine(b""), {})
-    with pytest.raises(EnvironmentFailed, match="is 3.6"):
+    with pytest.raises(EnvironmentFailed, match=r"is 3\.6"):
         interpreter_of(Engine(b"/usr/bin/python3\n3 6\n"), {})
 
 

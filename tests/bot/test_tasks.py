@@ -78,9 +78,10 @@ def test_a_refusal_is_believed_when_it_is_the_same_three_times_in_a_row(context:
 
     context, job_id = with_job(context, refused, max_attempts=20)
     states = []
-    for _ in range(7):
+    for hours in range(7):
         states.append(row(context, job_id).state)
-        run_job(replace(context, clock=lambda: time.time() + 3600), job_id)
+        now = time.time() + 3600 * hours
+        run_job(replace(context, clock=lambda now=now: now), job_id)  # type: ignore[misc]
     assert states == ["queued"] * 7
     assert (row(context, job_id).state, row(context, job_id).reason) == ("dropped", "forbidden")
 

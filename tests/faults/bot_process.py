@@ -5,6 +5,7 @@ Only the environment is not built for each of hundreds of repositories: the inte
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from dataclasses import replace
@@ -23,6 +24,8 @@ def repair(request: RepairRequest) -> Outcome:
 
 
 def main(role: str) -> None:
+    if os.environ.get("LOG_EVERYTHING"):
+        logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     context = replace(open_bot(load_settings()), extra={"repair": repair})
     if role == "serve":
         serve(context, "127.0.0.1", int(os.environ["PORT"]), timers(context))

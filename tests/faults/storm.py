@@ -28,7 +28,7 @@ from bot.demo.emulator.faults import FaultPlan
 from bot.models import DeliveryRow, RunRow
 from bot.store import count_jobs
 from tests import services
-from tests.bot.shop import BROKEN, FILES, LOG
+from tests.bot.shop import BROKEN, SHOP
 from tests.faults.disturbances import DatabaseLock, HoldingBack, Process
 from tests.faults.promises import Watched, broken, is_fixed
 
@@ -38,8 +38,22 @@ METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE", "GIT", "STORAGE")
 OWNERS = 8
 """Each is an installation with limits of its own, as the many accounts are that so many failures come from."""
 MOST_PUSHES = 2
-POLICY = "[limits]\nattempts_per_failure = 10\n"
-"""Every head that fails is worked on, so that the last one must be spoken of."""
+FILES = {
+    "shop.py": SHOP,
+    "test_shop.py": "import unittest\n\nfrom shop import cheapest\n\n\nclass TestShop(unittest.TestCase):\n"
+    "    def test_cheapest(self):\n        self.assertEqual(cheapest([3, 1, 2]), 1)\n",
+    ".github/ledex.toml": '[environment]\ntest = "python -m unittest"\n[limits]\nattempts_per_failure = 10\n',
+}
+"""As quick to test as a project can be. Every head that fails is worked on, so that the last one must be spoken of."""
+LOG = (
+    "F\n======================================================================\n"
+    "FAIL: test_cheapest (test_shop.TestShop.test_cheapest)\n"
+    "----------------------------------------------------------------------\n"
+    'Traceback (most recent call last):\n  File "/home/runner/work/shop/shop/test_shop.py", line 8, in test_cheapest\n'
+    "    self.assertEqual(cheapest([3, 1, 2]), 1)\nAssertionError: 3 != 1\n\n"
+    "----------------------------------------------------------------------\nRan 1 test in 0.001s\n\nFAILED (failures=1)\n"
+    "##[error]Process completed with exit code 1.\n"
+)
 
 
 @dataclass
@@ -53,6 +67,8 @@ class Storm:
     seed: int
     watched: list[Watched] = field(default_factory=list)
     pushes: dict[str, int] = field(default_factory=dict)
+    start_seconds: float = 1.0
+    """What a process of the bot takes to start here: a kill before that would only ever hit the start."""
     restarts: int = 0
     fixed: int = 0
     seconds: float = 0.0
@@ -71,16 +87,17 @@ class Storm:
             blows += [(share, lambda: self._restart(redis)) for share in ((0.25, 0.5, 0.75) if large else (0.6,))]
         blows.sort(key=lambda blow: blow[0])
         victims = itertools.cycle(self.processes)
-        next_kill = time.monotonic() + random_.uniform(2.0, 4.0)
+        pace = max(1.0, self.start_seconds / 3)
+        next_kill = time.monotonic() + random_.uniform(1.0, 4.0)
         while (sent := len(self.emulator.deliveries.kept)) < deliveries or blows:
             if sent < deliveries:
                 self._event(random_)
-            time.sleep(random_.uniform(0.3, 1.2))
+            time.sleep(pace * random_.uniform(0.3, 1.2))
             while blows and blows[0][0] * deliveries <= sent:
                 blows.pop(0)[1]()
             if time.monotonic() > next_kill:
                 next(victims).kill()
-                next_kill = time.monotonic() + random_.uniform(3.0, 10.0)
+                next_kill = time.monotonic() + self.start_seconds + pace * random_.uniform(1.0, 6.0)
             self._revive()
 
     def calm(self, timeout: float, quiet_seconds: float = 3.0) -> None:
@@ -135,17 +152,17 @@ class Storm:
     def _event(self, random_: random.Random) -> None:
         choice = random_.random()
         free = [one for one in self.watched if one.asked is None]
-        if choice < 0.3 or not free:
+        if choice < 0.25 or not free:
             self._open(random_)
-        elif choice < 0.45:
+        elif choice < 0.37:
             one = random_.choice(free)
             if not one.pull.is_fork and self.pushes.get(one.where, 0) < MOST_PUSHES:
                 self.pushes[one.where] = self.pushes.get(one.where, 0) + 1
                 script.push(self.emulator, one.pull.repository, "cheap", {"notes.txt": f"{random_.random()}\n"})
                 self._fail(one, "test")
-        elif choice < 0.55:
+        elif choice < 0.47:
             self._fail(random_.choice(free), "again", workflow="Nightly")
-        elif choice < 0.75:
+        elif choice < 0.7:
             ready = [one for one in free if not one.pull.is_fork and is_fixed(self.emulator, one)]
             if ready:
                 one = random_.choice(ready)
@@ -156,9 +173,8 @@ class Storm:
 
     def _open(self, random_: random.Random) -> None:
         number = len(self.watched) + 1
-        files = {**FILES, ".github/ledex.toml": POLICY}
         name = f"octo-{number % OWNERS}/shop-{number}"
-        repository = script.add_repository(self.emulator, name, files, writers=("maintainer",))
+        repository = script.add_repository(self.emulator, name, FILES, writers=("maintainer",))
         fork = "stranger" if random_.random() < 0.2 else None
         one = Watched(script.open_pull_request(self.emulator, repository, "cheap", {"shop.py": BROKEN}, from_fork=fork))
         self._fail(one, *(f"test ({n})" for n in range(random_.randint(1, 3))))
@@ -199,7 +215,7 @@ def run(deliveries: int, mode: str, seed: int, folder: Path, patience: float = 2
             stack.callback(process.kill, counted=False)
         for process in reversed(processes):
             process.start()
-        _wait_for(port)
+        storm.start_seconds = wait_for(port)
         storm.rage(deliveries, redis)
         storm.calm(patience)
         storm.seconds = time.monotonic() - started
@@ -211,11 +227,12 @@ def _free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+def wait_for(port: int) -> float:
+    """Seconds until something listens there. Raises TimeoutError."""
+    started = time.monotonic()
+    while time.monotonic() < started + 120:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
+            return time.monotonic() - started
         time.sleep(0.1)
     raise TimeoutError("the bot did not start")
 

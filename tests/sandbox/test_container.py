@@ -1,4 +1,4 @@
-"""Images and services that a policy names: what is decided about them, the engine's command lines, and a real engine where one is at hand."""
+"""Images and services that a policy names: decisions, the command lines for the engine, and a real engine where one is at hand."""
 
 from __future__ import annotations
 
