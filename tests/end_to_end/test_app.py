@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from bot.bundle import read_bundle
 from bot.demo.emulator import script
 from bot.demo.emulator.state import Comment, Pull, Repository
 from bot.demo.stage import Stage, stage
 from bot.markdown import visible
+from bot.replay import replay
+from sandbox.selection import select_runner
 
 SHOP = "def total(prices):\n    return sum(prices)\n\n\ndef cheapest(prices):\n    return min(prices)\n"
 TESTS = (
@@ -147,6 +150,48 @@ def test_a_formatter_that_refuses_the_code_is_answered_with_what_it_would_write(
     assert "+    assert total([1, 2]) == 3" in comment.body
     assert "by ruff 0.14.3, as in the log of CI; no model had a part in it" in comment.body
     assert "without an AI model" in comment.body
+
+
+RUFF_CHECK_LOG = (
+    "##[group]Run pip install ruff==0.14.3\nSuccessfully installed ruff-0.14.3\n##[endgroup]\n"
+    "##[group]Run ruff check .\nruff check .\n##[endgroup]\n"
+    "F401 [*] `os` imported but unused\n --> shop.py:1:8\n  |\n1 | import os\n  |        ^^\n  |\nhelp: Remove unused import: `os`\n\n"
+    "Found 1 error.\n[*] 1 fixable with the `--fix` option.\n##[error]Process completed with exit code 1.\n"
+)
+BLACK_LOG = (
+    "##[group]Run black --check .\nblack --check .\n##[endgroup]\nwould reformat shop.py\n\nOh no! 💥 💔 💥\n"
+    "1 file would be reformatted, 1 file would be left unchanged.\n##[error]Process completed with exit code 1.\n"
+)
+ISORT_LOG = (
+    "##[group]Run isort --check-only .\nisort --check-only .\n##[endgroup]\n"
+    "ERROR: /home/runner/work/shop/shop/shop.py Imports are incorrectly sorted and/or formatted.\n"
+    "##[error]Process completed with exit code 1.\n"
+)
+MESSY_IMPORTS = "import sys\nimport os\n\nHERE = os.sep + sys.platform\n\n\n" + SHOP
+
+
+@pytest.mark.parametrize(
+    ("branch", "untidy", "log", "check", "line"),
+    [
+        ("ruff-check", "import os\n\n\n" + SHOP, RUFF_CHECK_LOG, "ruff check -- .", "-import os"),
+        ("black", SHOP.replace("return sum(prices)", "return sum( prices )"), BLACK_LOG, "black --check -- .", "+    return sum(prices)"),
+        ("isort", MESSY_IMPORTS, ISORT_LOG, "isort --check-only -- .", "+import os"),
+    ],
+    ids=["ruff check", "black", "isort"],
+)
+def test_a_linters_own_fixer_repairs_and_its_proof_holds_when_it_is_replayed(
+    app: Stage, shop: Repository, branch: str, untidy: str, log: str, check: str, line: str
+) -> None:
+    pull = script.open_pull_request(app.emulator, shop, branch, {"shop.py": untidy})
+    fail(app, pull, log)
+    comment = only_comment(app, pull)
+    assert f"**Fix ready** · verified V3 · `{check}` now passes · 0 new failures in 2" in comment.body, visible(comment.body)
+    assert f"\n{line}\n" in comment.body
+    if branch == "ruff-check":
+        data = app.context.settings.data_dir
+        [proof] = [found for path in data.glob("proofs/*.tar.gz") if (found := read_bundle(path)).proof["head_sha"] == pull.head_sha]
+        again = replay(proof, select_runner(), data / "repositories" / str(shop.id) / "shop")
+        assert (again.holds, again.reason) == (True, "verified V3 again")
 
 
 def test_a_flaky_test_is_called_flaky_and_nothing_is_patched(app: Stage, shop: Repository) -> None:
