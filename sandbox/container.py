@@ -215,8 +215,8 @@ class ContainerRunner:
             raise SandboxError(f"{what} could not be started: {_last_line(done.stderr)}")
 
     def _last_words(self, names: Sequence[str]) -> str:
-        said = [_last_line(done.stderr or done.stdout) for name in names if (done := ask([self.engine, "logs", "--tail", "1", name], 30))]
-        return "; ".join(said)[:300]
+        logs = [ask([self.engine, "logs", "--tail", "1", name], 30) for name in names]
+        return "; ".join(_last_line(log.stderr or log.stdout) for log in logs)[:300]
 
 
 class ContainerSession:
