@@ -83,7 +83,8 @@ def repair_contained(request: RepairRequest, runner: ContainerRunner, settings: 
                 environment=variables, timeout=request.setup_timeout, interpreter=interpreter_of(runner, variables))  # fmt: skip
             bench = Bench(runner.inside(image.name, services), environment, plan, request.policy.run_limits(), tuple(variables.items()))
             built = time.monotonic() - started
-            outcome = repair(head, base, bench, proposed_by, request.policy, request.budget, folder, lambda _: None, request.jobs)
+            outcome = repair(head, base, bench, proposed_by, request.policy, request.budget, folder, lambda _: None, request.jobs,
+                             request.hint)
         except (EnvironmentFailed, WorkspaceError) as error:
             return Outcome("broken", str(error), timings=Timings(total=time.monotonic() - started))
         timings = replace(outcome.timings, environment=built, total=time.monotonic() - started)

@@ -84,27 +84,27 @@ def build_environment(
     tell = progress or (lambda sentence: None)
     files = read_project_files(tree)
     requirements = detect(files)
-    interpreter = interpreter or _choose(requirements, settings)
+    chosen = interpreter or _choose(requirements, settings)
     indexes = configured_indexes()
-    key = _key(tree, files, requirements, interpreter, indexes, setup, environment)
+    key = _key(tree, files, requirements, chosen, indexes, setup, environment)
     cache = EnvironmentCache(settings.cache_folder, settings.cache_bytes)
     slot = cache.slot(repository, trust, key)
 
     def build(left: float) -> None:
-        tell(f"building the environment: Python {interpreter.version[0]}.{interpreter.version[1]}, {requirements.source}")
-        wanted = Build(tree, interpreter, indexes, environment=environment, name=requirements.name, limits=build_limits(settings, left))
+        tell(f"building the environment: Python {chosen.version[0]}.{chosen.version[1]}, {requirements.source}")
+        wanted = Build(tree, chosen, indexes, environment=environment, name=requirements.name, limits=build_limits(settings, left))
         _build(cache, slot, wanted, requirements, setup, runner, settings, cache.downloads(repository, trust), tell)
 
     lease, description, cached = cache.finished(slot, build, started + timeout - time.monotonic())
     missing = tuple(description["missing"])
-    overlay = _overlay(cache, interpreter.version, missing, runner, settings, indexes, tell) if missing else None
+    overlay = _overlay(cache, chosen.version, missing, runner, settings, indexes, tell) if missing else None
     cache.evict()
     variables = _variables(f"{ENV}/bin", environment)
     if description["python_path"]:
         variables.setdefault("PYTHONPATH", _python_path(tree, requirements))
     return Environment(
-        python=f"{ENV}/bin/python", version=interpreter.version,
-        mounts=(*interpreter.mounts, Mount(slot.folder / "env", ENV), *(overlay[0] if overlay else ())),
+        python=f"{ENV}/bin/python", version=chosen.version,
+        mounts=(*chosen.mounts, Mount(slot.folder / "env", ENV), *(overlay[0] if overlay else ())),
         variables=MappingProxyType({"VIRTUAL_ENV": ENV, **variables}), overlay=OVERLAY if overlay else None,
         artifacts=slot.folder / "artifacts" if description["artifacts"] else None, key=key, cached=cached,
         seconds=time.monotonic() - started, notes=(requirements.source, *description["notes"]),
