@@ -8,6 +8,8 @@
 # make fuzz    20,000 answers of a model, read and applied: no crash, no path outside of the tree, no forbidden file (CASES)
 # make bench-overhead  seconds from a failed run to its comment that are the bot's own (OVERHEAD_ARGS)
 # make bench-webhook  200 deliveries a second for a minute, beside bare routes (LOAD_ARGS)
+# make loop-demo  from two comments' fate to a trained, published adapter and the comment that it writes
+# make test-training  what of training's tests is too slow for the suite: real kills, FSDP, GRPO (TRAINING_ARGS)
 # make test-languages  the sample projects in Go, Rust, Java and JavaScript, really built and run; installs their toolchains where it may
 # Each sets up what it needs in .venv first. Set PYTHON, VENV or TORCH to override; DEMO_ARGS, TEST_ARGS and BENCH_ARGS are handed on.
 
@@ -28,7 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint fuzz bench bench-overhead bench-webhook test-faults test-vllm bench-vllm test-languages servers languages system \
+.PHONY: help demo loop-demo test-training test check lint fuzz bench bench-overhead bench-webhook test-faults test-vllm bench-vllm test-languages servers languages system \
 	ready-base ready-test ready-training ready-vllm clean
 .DELETE_ON_ERROR:
 
@@ -37,6 +39,9 @@ help:
 
 demo: ready-base
 	@$(BIN)/ledex demo $(DEMO_ARGS)
+
+loop-demo: ready-test
+	@$(BIN)/python -m tests.end_to_end.loop_demo
 
 test: ready-test
 	@status=0; $(BIN)/python -m pytest $(TEST_JOBS) $(TEST_ARGS) || status=$$?; \
@@ -57,6 +62,9 @@ bench: ready-test
 
 test-faults: ready-test
 	@$(BIN)/python -m tests.faults.storm $(FAULTS_ARGS)
+
+test-training: ready-test
+	@$(BIN)/python -m pytest -m training tests/training $(TRAINING_ARGS)
 
 test-languages: ready-test languages
 	@LEDEX_TEST_LANGUAGES=all $(BIN)/python -m pytest tests/languages -rs $(TEST_ARGS)

@@ -129,7 +129,8 @@ class ModelProposer:
         spent.usage += answer.usage
         search.gpu_seconds += answer.usage.seconds
         search.cost += cost(answer.usage, self.prices)
-        model = f"{answer.model} + {answer.adapter}" if answer.adapter else answer.model
+        version = f"@{answer.adapter_hash[:12]}" if answer.adapter_hash else ""
+        model = f"{answer.model} + {answer.adapter}{version}" if answer.adapter else answer.model
         if model not in search.models:
             search.models.append(model)
         for name, tokens in (("prompt", answer.usage.prompt_tokens), ("cached", answer.usage.cached_tokens),

@@ -18,22 +18,37 @@ import numpy as np
 import torch
 
 from training import DataError
+from training.processes import ALONE, Processes
 
 _NAME = re.compile(r"checkpoint-(\d{6,})")
 _KEPT = 2
+_PARTS = "parts"
 
 
-def save_checkpoint(folder: Path, step: int, trained: dict[str, Any], optimizer: Any, schedule: Any) -> Path:
-    """Write the state after ``step`` steps; the two newest checkpoints are kept. ``trained``: parameters by name."""
-    folder.mkdir(parents=True, exist_ok=True)
+def save_checkpoint(
+    folder: Path, step: int, trained: dict[str, Any], optimizer: Any, schedule: Any, processes: Processes = ALONE
+) -> Path:  # fmt: skip
+    """Write the state after ``step`` steps; the two newest checkpoints are kept. ``trained``: parameters by name. All processes call it:
+    the first one writes, and each its own part where weights are spread over them."""
     scratch, path = folder / f".writing-{step:06d}", folder / f"checkpoint-{step:06d}"
-    for old in folder.glob(".writing-*"):
-        shutil.rmtree(old, ignore_errors=True)
-    scratch.mkdir()
-    state = {
-        "step": step, "trained": {name: one.detach() for name, one in trained.items()}, "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(), "random": _random_state(),
-    }  # fmt: skip
+    if processes.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob(".writing-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        scratch.mkdir()
+    processes.wait()
+    if processes.spreads:
+        processes.save(scratch / _PARTS)
+        processes.wait()
+    if processes.is_first:
+        whole = {} if processes.spreads else {
+            "trained": {name: one.detach() for name, one in trained.items()}, "optimizer": optimizer.state_dict()}  # fmt: skip
+        _write(folder, scratch, path, {**whole, "step": step, "schedule": schedule.state_dict(), "random": _random_state()})
+    processes.wait()
+    return path
+
+
+def _write(folder: Path, scratch: Path, path: Path, state: dict[str, Any]) -> None:
     with (scratch / "state.pt").open("wb") as file:
         torch.save(state, file)
         file.flush()
@@ -44,10 +59,9 @@ def save_checkpoint(folder: Path, step: int, trained: dict[str, Any], optimizer:
     _flush(folder)
     for _, old in _checkpoints(folder)[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
-    return path
 
 
-def load_checkpoint(folder: Path, trained: dict[str, Any], optimizer: Any, schedule: Any) -> int:
+def load_checkpoint(folder: Path, trained: dict[str, Any], optimizer: Any, schedule: Any, processes: Processes = ALONE) -> int:
     """Fill everything from the newest checkpoint and return its step; 0, and nothing is changed, where there is none.
 
     Raises DataError where it is of another model or another adapter, or damaged.
@@ -59,18 +73,25 @@ def load_checkpoint(folder: Path, trained: dict[str, Any], optimizer: Any, sched
     try:
         # Tensors, numbers and text only: nothing in the file is run.
         state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
-        kept = state["trained"]
-        if {name: tuple(one.shape) for name, one in trained.items()} != {name: tuple(one.shape) for name, one in kept.items()}:
+        kept = {} if processes.spreads else state["trained"]
+        if not processes.spreads and _shapes(trained) != _shapes(kept):
             raise DataError(f"{path} is of another model or another adapter: give another folder for this run, or the options of that one")
-        optimizer.load_state_dict(state["optimizer"])
+        if processes.spreads:
+            processes.load(path / _PARTS)
+        else:
+            optimizer.load_state_dict(state["optimizer"])
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise DataError(f"{path} cannot be read ({str(error).splitlines()[0]}): delete it to go on from the one before it") from None
     with torch.no_grad():
-        for name, one in trained.items():
-            one.copy_(kept[name])
+        for name, one in kept.items():
+            trained[name].copy_(one)
     schedule.load_state_dict(state["schedule"])
     _restore_random(state["random"])
     return step
+
+
+def _shapes(parameters: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(one.shape) for name, one in parameters.items()}
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from training import cli_model, cli_stages
+from training import cli_model, cli_serving, cli_stages
 from training.benchmark import command
 from training.benchmark.attempt import ledex_repair
 from training.benchmark.isolation import default_runner
@@ -17,8 +17,8 @@ from training.terminal import explained
 main = typer.Typer(no_args_is_help=True, add_completion=False, help="Train Ledexbot's models and measure its repairs.")
 bench = typer.Typer(no_args_is_help=True, help="Measure repairs: planted bugs (mbpp) and real ones (real).")
 main.add_typer(bench, name="bench")
-cli_model.register(main)
-cli_stages.register(main)
+for commands in (cli_model, cli_stages, cli_serving):
+    commands.register(main)
 
 Ids = Annotated[str | None, typer.Option(help="MBPP ids FROM-TO; default 511-600 with --develop, else 11-510.")]
 Tasks = Annotated[int, typer.Option(min=1, help="Number of planted bugs.")]

@@ -27,6 +27,7 @@ from inference.patch import unified_diff
 from inference.prompt import PROMPT_VERSION, render_prompt
 from inference.refinement import Effort
 from inference.trajectory import Round, Trajectory, read_trajectories, write_trajectories
+from sandbox import SandboxError
 from sandbox.runner import Runner
 from sandbox.testing import Bench
 from training.census import is_held_out
@@ -50,7 +51,7 @@ def template_teacher(
     """One round: the explanation from the known edit and the reported failure, and that edit."""
     planted = opened.planted
     context = build_context(opened.problem, count_tokens, prompt_tokens)
-    edit = known_edit(planted.path, planted.wrong, planted.right)
+    edit = known_edit(planted.path, planted.wrong, planted.right) if planted.problem is None else None
     rounds: tuple[Round, ...] = ()
     explanation = explain_edit(edit, opened.reproduction.failures, planted.id) if edit is not None else ""
     if edit is not None and survives(explanation, [edit]):
@@ -68,6 +69,8 @@ def template_teacher(
 
 def known_explanation(opened: Opened) -> str | None:
     """What the template teacher says of a planted bug: the reference that explanations are held against in evaluations."""
+    if opened.planted.problem is not None:
+        return None
     edit = known_edit(opened.planted.path, opened.planted.wrong, opened.planted.right)
     return explain_edit(edit, opened.reproduction.failures, opened.planted.id) if edit is not None else None
 
@@ -99,7 +102,7 @@ def collect(
     seen: set[str] = set()
 
     def one(planted: Planted) -> None:
-        project = planted.repository.split("/")[0]
+        project = planted.project
         with tempfile.TemporaryDirectory(prefix="ledex-collect-") as name:
             opened = open_planted(planted, runner, Path(name) / "bug", python=python, bench=benches.get(project))
             if isinstance(opened, str):
@@ -121,6 +124,8 @@ def collect(
                     if not state.kept:  # it never did: a wrong address, not a bad hour
                         raise
                     state.left_out["the teacher did not answer"] += 1
+                except SandboxError:  # of one wrong code: a night's other ones are not lost with it
+                    state.left_out["the sandbox failed"] += 1
                 report(state)
     card = data_card([t for file in files.values() for t in _resumed(file)], state)
     (out / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")

@@ -20,6 +20,8 @@ from training.tokens import Tokens
 
 Kind = Literal["generate", "refine", "explain"]
 """LEDEX's three tasks (section 2.2): the solution from the task, the refinement alone, the explanation and then the refinement."""
+LIKED = 0.5
+"""What people did with a patch is worth at least this (see ``reward.worth_of``), or it is not imitated."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,12 @@ def examples_of(trajectories: Iterable[Trajectory], census: Census) -> Iterator[
             answer = f"```python\n{solution.rstrip()}\n```\n"
             yield Example("generate", (Message("user", one.problem.task),), answer, one.problem.repository)
         kept = False
-        for round_ in one.rounds:
+        worth = worth_of(one.feedback)
+        for number, round_ in enumerate(one.rounds):
+            if number == one.chosen and worth is not None and worth < LIKED:
+                census.leave_out("people refused it", one.id)
+                kept = True
+                continue
             if not is_verified(round_) or round_.completion is None or not round_.messages or round_.refinement_span is None:
                 continue
             for example in _renderings(round_, one.problem.repository):
@@ -102,6 +109,6 @@ def judged_of(trajectories: Iterable[Trajectory], tokens: Tokens, most_tokens: i
             if len(prompt) + len(completion) >= 40 * most_tokens or len(tokens.prompt(round_.messages)) >= most_tokens:
                 census.leave_out("longer than the model's context", one.id)
                 continue
-            census.counts["accepted" if worth >= 0.5 else "rejected"] += 1
-            found.append((prompt, completion, worth >= 0.5))
+            census.counts["accepted" if worth >= LIKED else "rejected"] += 1
+            found.append((prompt, completion, worth >= LIKED))
     return found

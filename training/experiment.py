@@ -26,7 +26,7 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
 class ExperimentLog:
     """Writes a run's metrics. A run that goes on from step N forgets what was logged from there on: it is about to be logged again."""
 
-    def __init__(self, folder: Path, start: int) -> None:
+    def __init__(self, folder: Path, start: int, tensorboard: bool = True) -> None:
         """``start``: the first step that will be logged. TensorBoard's files are left out where it is not installed."""
         folder.mkdir(parents=True, exist_ok=True)
         kept = "".join(json.dumps(one) + "\n" for one in read_metrics(folder) if one["step"] < start)
@@ -35,6 +35,8 @@ class ExperimentLog:
         os.replace(scratch, folder / METRICS)
         self._file = (folder / METRICS).open("a", encoding="utf-8")
         self._board: Any = None
+        if not tensorboard:
+            return
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -118,8 +118,12 @@ class Policy(nn.Module):  # type: ignore[misc, unused-ignore]  # without torch i
         # and a KL that is not 0 before anything was learned (0.02 a token in bfloat16) would be the price.
         self._frozen: tuple[Any, ...] = () if self._adapted else (copy.deepcopy(base).requires_grad_(False).eval(),)
 
-    def forward(self, batch: Batch) -> Outputs:
-        """Log-probabilities, values and entropies of a batch's completions."""
+    def forward(self, batch: Batch, refer: bool = False) -> Outputs:
+        """Log-probabilities, values and entropies of a batch's completions; with ``refer`` the reference policy's log-probabilities, and 0
+        for the others. A wrapper that spreads the weights over processes gathers them around this call, and around no other."""
+        if refer:
+            told = self.reference_logprobs(batch)
+            return Outputs(told, torch.zeros_like(told), torch.zeros_like(told))
         with self._autocast():
             states = _states(_base(self.model), batch)
             logits = _base(self.model).get_output_embeddings()(states).float()
@@ -144,16 +148,22 @@ class Policy(nn.Module):  # type: ignore[misc, unused-ignore]  # without torch i
         """Parameters of the model, frozen ones too, without the value head and the reference."""
         return sum(one.numel() for one in _base(self.model).parameters())
 
-    def save(self, folder: Path) -> None:
-        """Write the adapter (or the whole model) and the value head as safetensors."""
+    @property
+    def is_adapter(self) -> bool:
+        """Whether an adapter learns, and not all weights."""
+        return self._adapted
+
+    def save(self, folder: Path, state: Mapping[str, Tensor] | None = None) -> None:
+        """Write the adapter (or the whole model) and the value head as safetensors. ``state``: of the policy, gathered from processes."""
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
+        model, head = (None, self.value_head.state_dict()) if state is None else (_under(state, "model."), _under(state, "value_head."))
         if self._adapted:
-            self.model.save_pretrained(folder, selected_adapters=["default"])
+            self.model.save_pretrained(folder, selected_adapters=["default"], state_dict=model)
         else:
-            self.model.save_pretrained(folder)
-        save_file({name: value.contiguous().cpu() for name, value in self.value_head.state_dict().items()}, folder / VALUE_HEAD)
+            self.model.save_pretrained(folder, state_dict=model)
+        save_file({name: value.contiguous().cpu() for name, value in head.items()}, folder / VALUE_HEAD)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         device = self.value_head.weight.device.type
@@ -222,6 +232,10 @@ def _with_new_adapter(model: Any, options: LoraOptions, seed: int) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return get_peft_model(model, configuration)
+
+
+def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def _base(model: Any) -> Any:

@@ -12,9 +12,9 @@ sampled, so its detached outputs are the old log-probabilities and values, and t
 
 from __future__ import annotations
 
-import statistics
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -27,7 +27,9 @@ from training.checkpoint import load_checkpoint, save_checkpoint
 from training.experiment import ExperimentLog, draw_curves
 from training.hardware import flops_utilisation, peak_memory
 from training.loss import LossInputs, LossOptions, ppo_loss
+from training.pieces import add, means, pieces, reward_statistics, stack
 from training.policy import Batch, Outputs, Policy, collate
+from training.processes import ALONE, Processes
 from training.rewarded import Rollout
 
 Batches = Callable[[int], Sequence[Rollout]]
@@ -105,17 +107,23 @@ class _Seen:
 class Ppo:
     """The policy with its optimizer and schedule. ``step`` is the whole of the algorithm."""
 
-    def __init__(self, policy: Policy, options: PpoOptions) -> None:
+    def __init__(self, policy: Policy, options: PpoOptions, processes: Processes | None = None) -> None:
+        """``processes``: with whom the run is shared; alone by default."""
         from transformers import get_cosine_schedule_with_warmup
 
-        self.policy, self.options = policy, options
+        self.policy, self.options, self.processes = policy, options, processes or ALONE
         self.device = policy.value_head.weight.device
         self.optimizer = torch.optim.AdamW(policy.trained().values(), lr=options.learning_rate, weight_decay=options.weight_decay)
+        self.model = self.processes.prepare(policy, self.optimizer)
+        self.device = policy.value_head.weight.device
         updates = options.epochs * -(-options.batch // (options.minibatch or options.batch))
         self.schedule = get_cosine_schedule_with_warmup(self.optimizer, options.warmup, options.steps * updates)
 
     def step(self, rollouts: Sequence[Rollout], number: int) -> dict[str, float]:
-        """Learn from a batch of rollouts; ``number``: of the step, which seeds the minibatches. Returns the step's metrics."""
+        """Learn from a batch of rollouts, the same on all processes; ``number``: of the step, which seeds the minibatches. Returns the
+        step's metrics. Raises ValueError for fewer rollouts than processes."""
+        if len(rollouts) < self.processes.count:
+            raise ValueError(f"{len(rollouts)} rollouts cannot be shared by {self.processes.count} processes: make the batch larger")
         started = time.perf_counter()
         options = self.options
         size = options.minibatch or len(rollouts)
@@ -134,33 +142,46 @@ class Ppo:
         # A backward pass is twice a forward one; it is less where the weights of the trunk are frozen, so this is at most a third too much.
         passes = options.epochs * 3 + examined + self._refers
         return {
-            **_means(updates), **seen.metrics, **_reward_statistics(rollouts),
+            **means(updates), **self.processes.add_up(seen.metrics, self.device), **reward_statistics(rollouts),
             "learning_rate": self.schedule.get_last_lr()[0], "tokens": float(tokens), "seconds": seconds,
             "tokens_per_second": tokens / seconds, "memory_bytes": float(peak_memory(self.device)),
-            **flops_utilisation(2.0 * self.policy.size() * read * passes, seconds, self.device),
+            **flops_utilisation(2.0 * self.policy.size() * read * passes / self.processes.count, seconds, self.device),
         }  # fmt: skip
 
     @property
     def _refers(self) -> bool:
         return self.options.reference == "start" and self.options.advantage.kl_coefficient != 0
 
+    def _own(self, rollouts: Sequence[Rollout], chosen: Iterable[int]) -> list[tuple[list[int], bool]]:
+        """This process's share of the chosen rollouts in pieces, and whether a piece counts: weights that are spread over processes are
+        gathered for every pass, so all make equally many, the last ones of some for nothing."""
+        mine = range(self.processes.index, len(rollouts), self.processes.count)
+        own = [(piece, True) for piece in pieces(rollouts, [index for index in chosen if index in mine], self.options.piece_tokens)]
+        most = self.processes.largest(len(own), self.device)
+        return [*own, *[([mine[0]], False)] * (most - len(own))]
+
     def _update(self, rollouts: Sequence[Rollout], chosen: Sequence[int], seen: _Seen) -> dict[str, float]:
         """One optimizer step over the chosen rollouts; those that were not seen yet are seen by its own forward pass."""
         count = float(sum(len(rollouts[index].completion_ids) for index in chosen))
-        sums: dict[str, float] = {}
-        for piece in pieces(rollouts, chosen, self.options.piece_tokens):
-            batch = collate([rollouts[index] for index in piece], self.device)
-            now = self.policy(batch)
-            if piece[0] not in seen.rows:
-                self._remember(rollouts, piece, batch, now, seen, count)
-            old = [seen.rows[index] for index in piece]
-            inputs = LossInputs(
-                now.logprobs, now.values, _stack([one.logprobs for one in old]), _stack([one.values for one in old]),
-                _stack([one.advantages for one in old]), _stack([one.returns for one in old]), batch.mask, count)  # fmt: skip
-            found = ppo_loss(inputs, self.options.loss)
-            found.loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
-            _add(sums, {**found.metrics, "entropy": float(now.entropy.sum()) / count})
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.trained().values(), self.options.most_gradient)
+        sums = dict.fromkeys(("loss", "policy_loss", "value_loss", "clipped", "step_kl", "entropy"), 0.0)
+        own = self._own(rollouts, chosen)
+        for number, (piece, counts) in enumerate(own, 1):
+            with self.processes.without_exchange(self.model) if number < len(own) else contextlib.nullcontext():
+                batch = collate([rollouts[index] for index in piece], self.device)
+                now = self.model(batch)
+                if not counts:
+                    self.processes.backward(0.0 * (now.logprobs.sum() + now.values.sum()))
+                    continue
+                if piece[0] not in seen.rows:
+                    self._remember(rollouts, piece, batch, now, seen, count)
+                old = [seen.rows[index] for index in piece]
+                inputs = LossInputs(
+                    now.logprobs, now.values, stack([one.logprobs for one in old]), stack([one.values for one in old]),
+                    stack([one.advantages for one in old]), stack([one.returns for one in old]), batch.mask, count)  # fmt: skip
+                found = ppo_loss(inputs, self.options.loss)
+                self.processes.backward(found.loss)
+                add(sums, {**found.metrics, "entropy": float(now.entropy.sum()) / count})
+        norm = self.processes.clip(self.policy.trained().values(), self.options.most_gradient)
         finite = bool(torch.isfinite(norm))
         if not finite:
             # Without a gradient AdamW leaves a weight as it is: the update is left out, and the log says so.
@@ -168,26 +189,32 @@ class Ppo:
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
+        sums = self.processes.add_up(sums, self.device)
         return {**sums, "gradient_norm": float(norm), "left_out": 0.0} if finite else {"left_out": 1.0}
 
+    @torch.no_grad()
     def _reference(self, rollouts: Sequence[Rollout]) -> dict[int, Tensor]:
-        """(completion tokens,) of each rollout; none where the reference is the old policy or does not count."""
+        """(completion tokens,) of each own rollout; none where the reference is the old policy or does not count."""
         found: dict[int, Tensor] = {}
-        for piece in pieces(rollouts, range(len(rollouts)), self.options.piece_tokens) if self._refers else ():
-            told = self.policy.reference_logprobs(collate([rollouts[index] for index in piece], self.device))
+        for piece, _ in self._own(rollouts, range(len(rollouts))) if self._refers else ():
+            told = self.model(collate([rollouts[index] for index in piece], self.device), refer=True).logprobs
             found |= {index: row[: len(rollouts[index].completion_ids)] for index, row in zip(piece, told, strict=True)}
         return found
 
     @torch.no_grad()
     def _examine(self, rollouts: Sequence[Rollout], seen: _Seen) -> None:
-        """See all rollouts beforehand; only then can advantages be whitened, or a minibatch come after an optimizer step."""
+        """See all own rollouts beforehand; only then can advantages be whitened, or a minibatch come after an optimizer step."""
         count = float(sum(len(one.completion_ids) for one in rollouts))
-        for piece in pieces(rollouts, range(len(rollouts)), self.options.piece_tokens):
+        for piece, counts in self._own(rollouts, range(len(rollouts))):
             batch = collate([rollouts[index] for index in piece], self.device)
-            self._remember(rollouts, piece, batch, self.policy(batch), seen, count)
+            now = self.model(batch)
+            if counts:
+                self._remember(rollouts, piece, batch, now, seen, count)
         if self.options.advantage.whiten:
-            every = torch.cat([one.advantages for one in seen.rows.values()])
-            mean, scale = every.mean(), torch.rsqrt(every.var(unbiased=False) + 1e-8)
+            every = torch.cat([one.advantages for one in seen.rows.values()]).double()
+            mean = self.processes.add_up({"sum": float(every.sum())}, self.device)["sum"] / count
+            variance = self.processes.add_up({"sum": float(((every - mean) ** 2).sum())}, self.device)["sum"] / count
+            scale = (variance + 1e-8) ** -0.5
             seen.rows = {index: replace(one, advantages=(one.advantages - mean) * scale) for index, one in seen.rows.items()}
 
     @torch.no_grad()
@@ -201,7 +228,7 @@ class Ppo:
             for row, one in enumerate(chosen):
                 if one.logprobs is not None:
                     logprobs[row, : lengths[row]] = torch.tensor(one.logprobs, device=self.device)
-        reference = _stack([seen.reference[index] for index in piece]) if seen.reference else logprobs
+        reference = stack([seen.reference[index] for index in piece]) if seen.reference else logprobs
         scores = place_rewards([one.reward for one in chosen], ends, lengths, batch.mask.shape[1]).to(self.device)
         # Whitening is for the whole batch, not for a piece of it.
         options = replace(self.options.advantage, whiten=False)
@@ -209,7 +236,7 @@ class Ppo:
         for row, (index, length) in enumerate(zip(piece, lengths, strict=True)):
             told = (logprobs, values, found.advantages, found.values)
             seen.rows[index] = _Row(*(one[row, :length] for one in told))
-        _add(seen.metrics, {
+        add(seen.metrics, {
             "kl": float(found.kl.sum()) / count, "value": float(values.sum()) / count, "return": float(found.values.sum()) / count,
             "advantage": float(found.advantages.sum()) / count,
         })  # fmt: skip
@@ -217,69 +244,34 @@ class Ppo:
 
 def train(
     policy: Policy, batches: Batches, options: PpoOptions, folder: Path, every: int = 10,
-    report: Callable[[int, Mapping[str, float]], None] = lambda step, metrics: None,
+    report: Callable[[int, Mapping[str, float]], None] = lambda step, metrics: None, processes: Processes | None = None,
 ) -> Ppo:  # fmt: skip
     """Run PPO to its last step, or go on where ``folder`` says that a run of the same options was cut.
 
     ``every``: steps between checkpoints; the last step is always kept. ``folder`` receives checkpoints, metrics, curves and, at the end,
     the adapter or model under ``policy``. Raises DataError for checkpoints of another model; other options are for the caller to know.
     """
-    ppo = Ppo(policy, options)
+    ppo = Ppo(policy, options, processes)
+    together = ppo.processes
     kept = folder / "checkpoints"
-    start = load_checkpoint(kept, policy.trained(), ppo.optimizer, ppo.schedule)
-    log = ExperimentLog(folder, start)
+    start = load_checkpoint(kept, policy.trained(), ppo.optimizer, ppo.schedule, together)
+    log = ExperimentLog(folder, start) if together.is_first else None
     try:
         for number in range(start, options.steps):
-            rollouts = batches(number)
+            rollouts = together.share(lambda number=number: batches(number))  # type: ignore[misc]
             if rollouts:
                 metrics = ppo.step(rollouts, number)
-                log.write(number, metrics)
-                report(number, metrics)
+                if log is not None:
+                    log.write(number, metrics)
+                    report(number, metrics)
             if (number + 1) % every == 0 or number + 1 == options.steps:
-                save_checkpoint(kept, number + 1, policy.trained(), ppo.optimizer, ppo.schedule)
+                save_checkpoint(kept, number + 1, policy.trained(), ppo.optimizer, ppo.schedule, together)
     finally:
-        log.close()
-    draw_curves(folder, CURVES)
-    policy.save(folder / "policy")
+        if log is not None:
+            log.close()
+    state = together.state_of(ppo.model)
+    if together.is_first:
+        draw_curves(folder, CURVES)
+        policy.save(folder / "policy", state)
+    together.wait()
     return ppo
-
-
-def pieces(rollouts: Sequence[Rollout], chosen: Sequence[int], most_tokens: int) -> Iterator[list[int]]:
-    """The chosen indices in runs of like lengths, each of at most ``most_tokens`` with its padding (or of one rollout)."""
-    lengths = {index: len(rollouts[index].prompt_ids) + len(rollouts[index].completion_ids) for index in chosen}
-    piece: list[int] = []
-    # Longest first: if memory does not suffice, that is seen at once.
-    for index in sorted(chosen, key=lambda index: (-lengths[index], index)):
-        if piece and (len(piece) + 1) * lengths[piece[0]] > most_tokens:
-            yield piece
-            piece = []
-        piece.append(index)
-    if piece:
-        yield piece
-
-
-def _stack(rows: Sequence[Tensor]) -> Tensor:
-    """(tokens,) each as (rows, longest), padded with 0."""
-    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
-
-
-def _add(sums: dict[str, float], more: Mapping[str, float]) -> None:
-    for name, value in more.items():
-        sums[name] = sums.get(name, 0.0) + value
-
-
-def _means(updates: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Of each metric over the updates that have it."""
-    names = dict.fromkeys(name for one in updates for name in one)
-    return {name: statistics.fmean(one[name] for one in updates if name in one) for name in names}
-
-
-def _reward_statistics(rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """Of each segment over the batch; the explanation's over those rollouts that have one."""
-    told = {"right": statistics.fmean(one.right for one in rollouts)}
-    paid = {"refinement": [one.reward.refinement for one in rollouts],
-            "explanation": [one.reward.explanation for one in rollouts if one.reward.explanation is not None]}  # fmt: skip
-    for name, values in paid.items():
-        if values:
-            told |= {f"reward_{name}": statistics.fmean(values), f"reward_{name}_deviation": float(torch.tensor(values).std(correction=0))}
-    return told

@@ -10,10 +10,12 @@ import ast
 import hashlib
 import shutil
 import sys
+import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from inference.attempt import Attempt as RepairAttempt
 from inference.attempt import suspects_of
@@ -40,7 +42,8 @@ Hidden = Callable[[str], tuple[int, int]]
 @dataclass(frozen=True)
 class Planted:
     """A bug and the way back. ``write`` makes the checkout in a folder that does not exist yet. ``repository`` is what splits are made by;
-    ``right`` the text of ``path`` before the bug, ``wrong`` after."""
+    ``right`` the text of ``path`` before the bug, ``wrong`` after. ``problem``: a failure that the bot has met; nothing was planted
+    then, no way back is known (``path`` and ``right`` are empty), and the project's own environment is built."""
 
     id: str
     repository: str
@@ -53,12 +56,20 @@ class Planted:
     write: Callable[[Path], Path]
     task: str | None = None
     hidden: Hidden | None = None
+    problem: RecordedProblem | None = None
+
+    @property
+    def project(self) -> str:
+        """What shares an environment: the tasks of a public set, or a repository."""
+        return "mbpp" if self.repository.startswith("mbpp/") else self.repository
 
 
 def planted_in_tasks(
-    runner: Runner, tasks: Sequence[Task], seed: int, kinds: Sequence[Kind] = KINDS, each: int = 1, licence: str = "CC-BY-4.0 (MBPP)"
-) -> Iterator[Planted]:
-    """Up to ``each`` bugs of every kind in every task that can be judged on held-back inputs; made when they are asked for."""
+    runner: Runner, tasks: Sequence[Task], seed: int, kinds: Sequence[Kind] = KINDS, each: int = 1, licence: str = "CC-BY-4.0 (MBPP)",
+    texts: Mapping[int, str] = MappingProxyType({}),
+) -> Iterator[Planted]:  # fmt: skip
+    """Up to ``each`` bugs of every kind in every task that can be judged on held-back inputs; made when they are asked for. ``texts``: what
+    each task asks for, by its id."""
     for task in tasks:
         oracle, _ = make_oracle(runner, task.program, task.asserts, seed)
         if oracle is None:
@@ -70,7 +81,7 @@ def planted_in_tasks(
                 if bug is None:
                     break
                 taken.add(bug.mutant.text)
-                yield from_bug(runner, bug, licence)
+                yield replace(from_bug(runner, bug, licence), task=texts.get(task.id))
 
 
 def from_bug(runner: Runner, bug: Bug, licence: str = "CC-BY-4.0 (MBPP)") -> Planted:
@@ -143,14 +154,14 @@ def open_planted(
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
-    checkout = planted.write(folder / "checkout")
-    request = RepairRequest(path=checkout, python=python or Path(sys.executable))
     try:
+        checkout = planted.write(folder / "checkout")
+        request = RepairRequest(path=checkout, python=None if planted.problem is not None else python or Path(sys.executable))
         head = snapshot(checkout, folder / "head")
         if bench is None:
             bench, _ = open_bench(request, runner, SandboxSettings(), head, lambda _: None)
         reproduction = reproduce(bench, head)
-    except SandboxError as error:
+    except (SandboxError, OSError, tarfile.TarError) as error:
         return f"cannot be opened: {error}"
     if reproduction.status != "failing":
         return "no test notices the bug" if reproduction.status == "passing" else f"its tests do not run: {reproduction.reason}"
@@ -164,13 +175,16 @@ def open_planted(
 def recorded_problem(opened: Opened) -> RecordedProblem:
     """The failure as trajectories name it: the wrong code's own hash stands for a commit."""
     planted = opened.planted
+    failures = tuple(map(_recorded, opened.reproduction.failures))
+    if planted.problem is not None:
+        return replace(planted.problem, failures=failures, extra={**planted.problem.extra, "kind": planted.kind})
     extra = {"kind": planted.kind, "operator": planted.operator, "licence": planted.licence, "planted": planted.id}
     if planted.task is not None:
         extra["solution"] = planted.right
     return RecordedProblem(
         planted.repository, None, hashlib.sha256(planted.wrong.encode()).hexdigest()[:40],
         RecordedEnvironment(".".join(map(str, sys.version_info[:2]))), opened.bench.plan.describe(),
-        tuple(map(_recorded, opened.reproduction.failures)), None, planted.task, extra)  # fmt: skip
+        failures, None, planted.task, extra)  # fmt: skip
 
 
 def _recorded(failure: Failure) -> RecordedFailure:

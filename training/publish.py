@@ -28,13 +28,13 @@ class Published:
 def publish(
     registry: Registry, weights: Path, name: str, base_model: str, promotion: Promotion | None, *, force: bool = False,
     promote: bool = False, data: Mapping[str, Any] | None = None,
-    metrics: Mapping[str, Any] | None = None, servers: Sequence[httpx.Client] = (),
+    metrics: Mapping[str, Any] | None = None, servers: Sequence[httpx.Client] = (), served: Path | None = None,
 ) -> Published:  # fmt: skip
     """Put an adapter into the registry and on trial as canary, or with ``promote`` in everyone's answers, and load it on the servers.
 
     ``promotion``: what the gate said; without its consent nothing is published unless ``force``, and the card says so. Where a server
-    refuses the adapter, the registry's states are taken back and the servers that had it are put back too. Raises NotPromoted,
-    AdapterError, ModelError.
+    refuses the adapter, the registry's states are taken back and the servers that had it are put back too. ``served``: the registry's
+    folder as the servers see it, where that is another path. Raises NotPromoted, AdapterError, ModelError.
     """
     if not force and (promotion is None or not promotion.promoted):
         raise NotPromoted(f"not published: {promotion.reason if promotion is not None else 'it was not evaluated'} (--force overrides)")
@@ -48,21 +48,22 @@ def publish(
         states = registry.start_canary(card.served_name)
         states = registry.promote() if promote else states
     try:
-        loaded = load_on(servers, registry)
+        loaded = load_on(servers, registry, served)
     except ModelError:
         _restore(registry, before, states)
         for server in servers:
             try:
-                load_on([server], registry)
+                load_on([server], registry, served)
             except ModelError:
                 continue  # it is the one that is away; when it is back it is synchronized with the registry as it stands
         raise
     return Published(card, states, loaded)
 
 
-def load_on(servers: Sequence[httpx.Client], registry: Registry) -> dict[str, frozenset[str]]:
+def load_on(servers: Sequence[httpx.Client], registry: Registry, served: Path | None = None) -> dict[str, frozenset[str]]:
     """Every server gets what the registry has in use, and loses what it has not. Raises ModelError."""
-    wanted = registry.folders_in_use()
+    folders = registry.folders_in_use().items()
+    wanted = {name: served / one.relative_to(registry.folder) if served is not None else one.resolve() for name, one in folders}
     return {str(server.base_url): synchronize(server, wanted)[0] for server in servers}
 
 

@@ -35,10 +35,12 @@ class CollectOptions:
 @dataclass(frozen=True)
 class RolloutOptions:
     """What PPO learns from. ``source``: "offline" takes the recorded rounds, the paper's reading; "online" samples the policy itself on
-    planted bugs, ``bugs`` a step with ``samples`` dialogues of up to ``rounds`` refinements. ``max_tokens``: longer ones are left out."""
+    planted bugs (``pool`` of them, in the ids of ``collect``), ``bugs`` a step with ``samples`` dialogues of up to ``rounds`` refinements.
+    ``max_tokens``: longer ones are left out."""
 
     source: Literal["offline", "online"] = "offline"
     max_tokens: int = 4096
+    pool: int = 300
     bugs: int = 8
     samples: int = 4
     rounds: int = 1

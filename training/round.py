@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,44 @@ from inference.trajectory import Trajectory
 from sandbox.runner import Runner
 from training import DataError
 from training.census import Census, without_held_out
-from training.evaluation import Evaluation, load_evaluation
+from training.evaluation import Evaluation
 from training.publish import Published, publish
+from training.recipe import Recipe
 from training.settings import TrainingSettings
 from training.stages import Workplace, compare, measure, planted_bugs, reinforce, supervise
 from training.statistics import Promotion
 
 
-def learn_and_publish(place: Workplace, runner: Runner, registry: Registry, servers: Sequence[httpx.Client], found: Sequence[Trajectory],
-                      folder: Path) -> str:  # fmt: skip
+@dataclass(frozen=True)
+class Destination:
+    """Where adapters go. ``served``: the registry's folder as the servers see it, where that is another path."""
+
+    registry: Registry
+    servers: Sequence[httpx.Client] = ()
+    served: Path | None = None
+
+    def close(self) -> None:
+        """Close the connections."""
+        for server in self.servers:
+            server.close()
+
+
+def open_destination(settings: TrainingSettings, inference: InferenceSettings) -> Destination:
+    """The registry and the servers of LEDEX_INFERENCE_ENDPOINTS. Raises DataError where no registry is named."""
+    folder = settings.adapters or inference.adapters
+    if folder is None:
+        raise DataError("no registry of adapters is set: set LEDEX_TRAINING_ADAPTERS (or LEDEX_INFERENCE_ADAPTERS) to its folder")
+    servers = [open_client(url, inference.headers, inference.connect_seconds, inference.concurrency) for url in inference.addresses]
+    return Destination(Registry(folder), servers, inference.served_adapters)
+
+
+def learn_and_publish(place: Workplace, runner: Runner, to: Destination, found: Sequence[Trajectory], folder: Path) -> str:
     """Train, evaluate, ask the gate, publish; a sentence of what came of it. Raises NotPromoted and what the stages raise.
 
     A round is retrained from the base model on all trajectories: what was learned from a withdrawn one is gone with it.
     """
     census = Census()
+    census.counts["trajectories"] = len(found)
     data = list(without_held_out(found, place.recipe.collect.held_out, census))
     weights: Path | None = None
     for stage in place.recipe.loop.stages:
@@ -39,45 +64,27 @@ def learn_and_publish(place: Workplace, runner: Runner, registry: Registry, serv
     if weights is None:
         raise DataError("loop.stages is empty: name sft, ppo or both")
     bugs = planted_bugs(place, runner)
-    active = registry.states().active
-    measure(place, runner, folder / "before.jsonl", registry.verified_folder(active) if active is not None else None, bugs=bugs)
+    active = to.registry.states().active
+    measure(place, runner, folder / "before.jsonl", to.registry.verified_folder(active) if active is not None else None, bugs=bugs)
     after = measure(place, runner, folder / "after.jsonl", weights, bugs=bugs)
     promotion = compare(place, folder / "before.jsonl", folder / "after.jsonl")
-    done = release(place, registry, servers, weights, promotion, after, census)
+    done = release(place.recipe, to, weights, promotion, after, census.to_json())
     return f"{done.card.served_name} published ({promotion.reason})"
 
 
 def release(
-    place: Workplace, registry: Registry, servers: Sequence[httpx.Client], weights: Path, promotion: Promotion | None,
-    after: Evaluation | None, census: Census | None, *, force: bool = False, promote: bool = False,
+    recipe: Recipe, to: Destination, weights: Path, promotion: Promotion | None, after: Evaluation | None, data: Mapping[str, Any], *,
+    force: bool = False, promote: bool = False,
 ) -> Published:  # fmt: skip
     """``publish`` with the recipe's name and choices. Raises NotPromoted, AdapterError, ModelError."""
-    recipe = place.recipe
     return publish(
-        registry, weights, recipe.name, recipe.base_model, promotion, force=force or recipe.loop.force,
-        promote=promote or recipe.loop.promote, data=census.to_json() if census is not None else {},
-        metrics=after.summary() if after is not None else {}, servers=servers)  # fmt: skip
+        to.registry, weights, recipe.name, recipe.base_model, promotion, force=force or recipe.loop.force,
+        promote=promote or recipe.loop.promote, data=data, metrics=after.summary() if after is not None else {}, servers=to.servers,
+        served=to.served)  # fmt: skip
 
 
-def open_registry(settings: TrainingSettings, inference: InferenceSettings) -> Registry:
-    """Raises DataError where none is named."""
-    folder = settings.adapters or inference.adapters
-    if folder is None:
-        raise DataError("no registry of adapters is set: set LEDEX_TRAINING_ADAPTERS (or LEDEX_INFERENCE_ADAPTERS) to its folder")
-    return Registry(folder)
-
-
-def open_servers(inference: InferenceSettings) -> list[httpx.Client]:
-    """A connection to every running model server of LEDEX_INFERENCE_ENDPOINTS; none where none is set."""
-    return [open_client(url, inference.headers, inference.connect_seconds, inference.concurrency) for url in inference.addresses]
-
-
-def load_figures(path: Path | None) -> Evaluation | None:
-    return load_evaluation(path) if path is not None else None
-
-
-def figures_table(evaluations: dict[str, Evaluation]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows for people: a row for each named evaluation, a column for each figure that any has."""
-    summaries: dict[str, dict[str, Any]] = {name: one.summary() for name, one in evaluations.items()}
-    columns = list(dict.fromkeys(key for summary in summaries.values() for key in summary))
-    return ["", *columns], [[name, *(str(summary.get(key, "")) for key in columns)] for name, summary in summaries.items()]
+def figures_table(evaluations: Mapping[str, Evaluation]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows for people: a column for each named evaluation, a row for each figure that any has."""
+    summaries = {name: one.summary() for name, one in evaluations.items()}
+    figures = dict.fromkeys(key for summary in summaries.values() for key in summary)
+    return ["", *summaries], [[key, *(str(summary.get(key, "")) for summary in summaries.values())] for key in figures]

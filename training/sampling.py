@@ -26,12 +26,17 @@ def is_adapter(weights: Path) -> bool:
     return (weights / "adapter_config.json").is_file()
 
 
+def registry_of(settings: InferenceSettings, scratch: Path) -> Registry:
+    """Where servers can find weights that nobody has promoted: ``scratch``, or production's registry where they see it by another path."""
+    return Registry(settings.adapters if settings.served_adapters is not None and settings.adapters is not None else scratch)
+
+
 def open_sampler(base_model: str, weights: Path | None, scratch: Path, settings: InferenceSettings) -> Sampled:
-    """The base model alone, or with ``weights``: an adapter, or (in this process only) a whole checkpoint. ``scratch`` holds a registry for
-    the adapter; servers that see the registry under another path get it through theirs. Raises DataError, ConfigurationError."""
+    """The base model alone, or with ``weights``: an adapter, or (in this process only) a whole checkpoint. ``scratch``: see
+    ``registry_of``. Raises DataError, ConfigurationError."""
     if weights is not None and not weights.is_dir():
         raise DataError(f"there are no weights in {weights}: name the folder that sft (…/final) or ppo (…/policy) has written")
-    registry = Registry(settings.adapters if settings.served_adapters is not None and settings.adapters is not None else scratch)
+    registry = registry_of(settings, scratch)
     adapter = None
     if weights is not None and is_adapter(weights):
         adapter = registry.publish(weights, TRIAL, base_model).served_name

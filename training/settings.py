@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from training import DataError
@@ -22,7 +22,8 @@ class TrainingSettings(BaseSettings):
     adapters: Path | None = Field(default=None, description="Folder of the adapter registry; the engine's LEDEX_INFERENCE_ADAPTERS.")
     encoder: str = Field(default="lexical", description="Encoder of explanations: lexical, or a sentence-transformers name or folder.")
     jobs: int = Field(default=1, ge=1, le=256, description="Sandboxes at a time.")
-    broker_url: str = Field(default="memory://", description="Broker of rollout workers (Celery), such as redis://host/1.")
+    broker_url: SecretStr | None = Field(default=None, description="Redis of the rollout workers, such as redis://host/1; none: alone.")
+    rollout_seconds: int = Field(default=900, ge=1, description="Longest time of one bug's rollouts; then another worker gets it.")
     python: Path | None = Field(default=None, description="Interpreter with pytest for planted single-file bugs; this one when absent.")
 
 

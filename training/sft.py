@@ -8,13 +8,16 @@ TRL's: a run that was killed goes on from its last one, on the same rows in the 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from training import DataError
 from training.tokens import Tokens
+
+CURVES = ("loss", "mean_token_accuracy", "grad_norm", "learning_rate", "tokens_per_second", "memory_bytes")
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,10 @@ def train_sft(
         **_common(out, options, processes, len(rows)), packing=options.packing, max_length=options.max_tokens if options.packing else None,
         completion_only_loss=True)  # fmt: skip
     trainer = SFTTrainer(
-        model=_load(checkpoint, options), args=arguments, train_dataset=Dataset.from_list(list(rows)), processing_class=tokens.tokenizer,
-        peft_config=_lora(options), callbacks=[_telling(on_step)])  # fmt: skip
-    return _run(trainer, out)
+        model=load_model(checkpoint, options), args=arguments, train_dataset=Dataset.from_list(list(rows)),
+        processing_class=tokens.tokenizer, peft_config=lora_config(options),
+        callbacks=[logging_callback(out, options, on_step)])  # fmt: skip
+    return resume(trainer, out)
 
 
 def train_kto(
@@ -74,11 +78,14 @@ def train_kto(
     from datasets import Dataset
     from trl import KTOConfig, KTOTrainer
 
+    # Its estimate of the KL comes from the other rows on the accelerator: one alone has none.
+    options = replace(options, batch=max(options.batch, 2), micro_batch=max(options.micro_batch, 2))
     arguments = KTOConfig(**_common(out, options, 1, len(judged)), beta=beta, max_length=options.max_tokens)
     data = Dataset.from_list([{"prompt": p, "completion": c, "label": liked} for p, c, liked in judged])
-    trainer = KTOTrainer(model=_load(checkpoint, options), args=arguments, train_dataset=data, processing_class=tokens.tokenizer,
-                         peft_config=_lora(options), callbacks=[_telling(on_step)])  # fmt: skip
-    return _run(trainer, out)
+    trainer = KTOTrainer(
+        model=load_model(checkpoint, options), args=arguments, train_dataset=data, processing_class=tokens.tokenizer,
+        peft_config=lora_config(options), callbacks=[logging_callback(out, options, on_step)])  # fmt: skip
+    return resume(trainer, out)
 
 
 def _common(out: Path, options: SftOptions, processes: int, rows: int) -> dict[str, Any]:
@@ -94,12 +101,13 @@ def _common(out: Path, options: SftOptions, processes: int, rows: int) -> dict[s
         "warmup_steps": min(options.warmup_steps, steps // 10), "weight_decay": options.weight_decay, "max_steps": options.most_steps,
         "bf16": options.precision == "bf16", "gradient_checkpointing": options.gradient_checkpointing, "save_steps": options.save_steps,
         "save_total_limit": 2, "logging_steps": 1, "seed": options.seed, "data_seed": options.seed, "disable_tqdm": True,
-        "report_to": ["tensorboard"] if options.tensorboard else "none", "use_cpu": not torch.cuda.is_available(),
+        "report_to": "none", "use_cpu": not torch.cuda.is_available(),
         "dataloader_pin_memory": torch.cuda.is_available(), "include_num_input_tokens_seen": "all",
     }  # fmt: skip
 
 
-def _load(checkpoint: Path, options: SftOptions) -> Any:
+def load_model(checkpoint: Path, options: SftOptions) -> Any:
+    """Raises DataError."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -111,7 +119,8 @@ def _load(checkpoint: Path, options: SftOptions) -> Any:
         raise DataError(f"{checkpoint} is no checkpoint that transformers can load: {told}") from None
 
 
-def _lora(options: SftOptions) -> Any:
+def lora_config(options: SftOptions) -> Any:
+    """PEFT's, or None where all weights are trained."""
     if not options.lora_rank:
         return None
     from peft import LoraConfig
@@ -119,21 +128,52 @@ def _lora(options: SftOptions) -> Any:
     return LoraConfig(r=options.lora_rank, lora_alpha=options.lora_alpha, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
-def _run(trainer: Any, out: Path) -> list[dict[str, float]]:
+def resume(trainer: Any, out: Path) -> list[dict[str, float]]:
+    """Run a trainer of transformers, from its last checkpoint where it has one, and save what it leaves."""
+    from transformers import PrinterCallback
     from transformers.trainer_utils import get_last_checkpoint
 
+    trainer.remove_callback(PrinterCallback)  # the step is told by our own log
     saved = out / "checkpoints"
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(saved)) if saved.is_dir() else None)
     trainer.save_model(str(out / "final"))
     return [row for row in trainer.state.log_history if "loss" in row]
 
 
-def _telling(on_step: Callable[[int, dict[str, float]], None]) -> Any:
+def logging_callback(out: Path, options: SftOptions, on_step: Callable[[int, dict[str, float]], None]) -> Any:
+    """Our own log, that of PPO: a line a step with tokens a second and memory, TensorBoard's files, and curves at the end."""
+    import torch
     from transformers import TrainerCallback
 
-    class Telling(TrainerCallback):  # type: ignore[misc, unused-ignore]
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            if logs and "loss" in logs:
-                on_step(state.global_step, dict(logs))
+    from training.experiment import ExperimentLog, draw_curves
+    from training.hardware import peak_memory
 
-    return Telling()
+    class Logging(TrainerCallback):  # type: ignore[misc, unused-ignore]
+        def __init__(self) -> None:
+            self.log: ExperimentLog | None = None
+            self.began, self.seen = 0.0, 0
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.is_world_process_zero:
+                self.log = ExperimentLog(out, state.global_step + 1, tensorboard=options.tensorboard)
+            self.began, self.seen = time.perf_counter(), int(state.num_input_tokens_seen)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if not logs or "loss" not in logs:
+                return
+            now, seen = time.perf_counter(), int(state.num_input_tokens_seen)
+            figures = {name: float(value) for name, value in logs.items() if isinstance(value, (int, float))}
+            # Of all processes, prompts included: what was read, as with PPO's passes.
+            figures |= {"tokens_per_second": (seen - self.seen) / (now - self.began), "seconds": now - self.began,
+                        "memory_bytes": float(peak_memory(torch.device("cuda" if torch.cuda.is_available() else "cpu")))}  # fmt: skip
+            self.began, self.seen = now, seen
+            if self.log is not None:
+                self.log.write(state.global_step, figures)
+                on_step(state.global_step, figures)
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if self.log is not None:
+                self.log.close()
+                draw_curves(out, CURVES)
+
+    return Logging()

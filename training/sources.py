@@ -12,10 +12,13 @@ from inference.refinement import Effort
 from sandbox.runner import Runner
 from training import DataError
 from training.benchmark import mbpp
+from training.census import Census
 from training.collect import Teacher, model_teacher, template_teacher
 from training.contamination import Guarded, guard
 from training.problems import Planted, planted_in_repository, planted_in_tasks
 from training.recipe import CollectOptions
+from training.recorded import recorded_in
+from training.sampled import SolutionOptions, read_texts, sampled_in_tasks
 
 
 def training_ids(ids: str) -> range:
@@ -29,15 +32,24 @@ def training_ids(ids: str) -> range:
 
 
 def sources(
-    runner: Runner, options: CollectOptions, problems: Path | None, repositories: Sequence[Path], licence: str
+    runner: Runner, options: CollectOptions, problems: Path | None, repositories: Sequence[Path], licence: str,
+    sampler: Sampler | None = None, recorded: Sequence[Path] = (), census: Census | None = None,
 ) -> Iterator[Planted]:  # fmt: skip
-    """MBPP's training ids, or the tasks of ``problems`` (the same JSONL), and after them the repositories. Raises DataError."""
+    """MBPP's training ids, or the tasks of ``problems`` (the same JSONL), then the repositories, then the failures of ``recorded``
+    trajectories. Wrong code of the tasks is planted or, with ``sampler``, what that model writes and the tests refuse; in repositories it
+    is planted. MBPP is left out where something else is named. Raises DataError."""
     for repository in repositories:
         if not repository.is_dir():
             raise DataError(f"there is no repository {repository}: name the folder of a checkout with tests")
-    tasks = _tasks(problems) if problems is not None else [] if repositories else mbpp.read_tasks(training_ids(options.ids))
-    planted: list[Iterable[Planted]] = [planted_in_tasks(runner, tasks, options.seed, each=options.each)]
+    tasks = _tasks(problems) if problems is not None else [] if repositories or recorded else mbpp.read_tasks(training_ids(options.ids))
+    texts = read_texts(problems or mbpp.DATA)
+    planted: list[Iterable[Planted]] = []
+    if sampler is not None:
+        planted.append(sampled_in_tasks(runner, tasks, texts, sampler, SolutionOptions(seed=options.seed)))
+    else:
+        planted.append(planted_in_tasks(runner, tasks, options.seed, each=options.each, texts=texts))
     planted += [planted_in_repository(one, one.resolve().name, options.seed, licence, each=options.each) for one in repositories]
+    planted.append(recorded_in(recorded, census or Census()))
     return itertools.chain.from_iterable(planted)
 
 

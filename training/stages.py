@@ -6,7 +6,6 @@ What was read and what was left out is told, and written to ``data.json`` beside
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +27,9 @@ from training.evaluation import Evaluation, EvaluationOptions, common, evaluate,
 from training.policy import LoraOptions, PolicyOptions, load_policy
 from training.ppo import offline_batches, train
 from training.problems import Planted, from_bug
+from training.processes import count_processes, processes
 from training.recipe import Recipe
+from training.references import verified_of
 from training.rewarded import rollouts_of
 from training.sampling import is_adapter, open_sampler
 from training.settings import TrainingSettings
@@ -79,27 +80,35 @@ def supervise(
         else:
             rows = tokenized(examples_of(trajectories, census), tokens, recipe.sft.max_tokens, census)
             _told(place, census, out)
-            train_sft(checkpoint, rows, tokens, out, recipe.sft, on_step, processes=processes())
+            train_sft(checkpoint, rows, tokens, out, recipe.sft, on_step, processes=count_processes())
     return out / "final"
 
 
 def reinforce(place: Workplace, trajectories: Sequence[Trajectory], out: Path, census: Census, start: Path | None = None) -> Path:
     """PPO from ``start`` (what SFT wrote; None: the base model); returns the folder of the weights. Raises DataError."""
-    recipe = place.recipe
+    recipe, together = place.recipe, processes()  # first of all: it says which accelerator is this process's
     adapter = start if start is not None and is_adapter(start) else None
     checkpoint = recipe.base_model if start is None or adapter is not None else str(start)
     tokens, encoder = load_tokens(recipe.base_model), load_encoder(place.settings)
-    rollouts = rollouts_of(trajectories, tokens, encoder, recipe.reward, recipe.rollouts.max_tokens, census)
+    online = recipe.rollouts.source == "online"
+    recorded = [] if online else rollouts_of(trajectories, tokens, encoder, recipe.reward, recipe.rollouts.max_tokens, census)
     _told(place, census, out)
-    if not rollouts:
+    if not recorded and not online:
         raise DataError("there is nothing to learn from: no rollout has a reward (see what was left out)")
     lora = LoraOptions(recipe.sft.lora_rank, recipe.sft.lora_alpha) if recipe.sft.lora_rank and (start is None or adapter) else None
     options = PolicyOptions(lora, recipe.sft.precision, recipe.sft.gradient_checkpointing)
     policy = load_policy(checkpoint, options, adapter, seed=recipe.ppo.seed)
+    if online:
+        from training.online_run import rolling
+
+        batches = rolling(place, policy, tokens, encoder, verified_of(trajectories), out / "rolling")
+    else:
+        batches = offline_batches(recorded, recipe.ppo)
     with watch(place.console, "ppo") as tell:
-        train(policy, offline_batches(rollouts, recipe.ppo), recipe.ppo, out, recipe.sft.save_steps,
-              report=lambda step, log: tell(step + 1, recipe.ppo.steps, one_line(dict(log))))  # fmt: skip
-    tokens.tokenizer.save_pretrained(out / "policy")
+        train(policy, batches, recipe.ppo, out, recipe.sft.save_steps,
+              report=lambda step, log: tell(step + 1, recipe.ppo.steps, one_line(dict(log))), processes=together)  # fmt: skip
+    if together.is_first:
+        tokens.tokenizer.save_pretrained(out / "policy")
     return out / "policy"
 
 
@@ -161,11 +170,6 @@ def load_encoder(settings: TrainingSettings) -> Encoder:
     except (OSError, ValueError, KeyError) as error:
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"LEDEX_TRAINING_ENCODER: {settings.encoder} cannot be loaded ({told}); `lexical` needs no weights") from None
-
-
-def processes() -> int:
-    """How many that ``accelerate launch`` (torchrun) has started work on this run together."""
-    return max(int(os.environ.get("WORLD_SIZE") or 1), 1)
 
 
 def _told(place: Workplace, census: Census, out: Path) -> None:

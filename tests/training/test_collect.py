@@ -24,7 +24,7 @@ from training.dataset import examples_of
 from training.encoder import LexicalEncoder
 from training.problems import Opened, Planted, from_bug, open_planted, planted_in_repository
 from training.references import is_verified
-from training.reward import Verified, gated_reward
+from training.reward import Verified, gated_reward, paper_reward
 from training.rewarded import attempt_of
 from training.rollout import attempt_failure
 from training.teaching import explain_edit, known_edit
@@ -107,11 +107,16 @@ def test_a_policy_that_cheats_gets_no_reward(opened: Opened) -> None:
     sampler = Scripted(*HACKS.values(), answer("    return a + b\n"))
     trajectory = attempt_failure(opened, sampler, Effort(samples=len(HACKS) + 1, rounds=0))
     verified = Verified(("def add(a, b):\n    return a + b",), ("It subtracts.",))
-    paid = [gated_reward(attempt_of(r), verified, LexicalEncoder()) for r in trajectory.rounds]
+    attempts = [attempt_of(r) for r in trajectory.rounds]
+    assert [is_verified(r) for r in trajectory.rounds] == [False] * len(HACKS) + [True]  # the execution filter of collection and SFT
+    paid = [gated_reward(attempt, verified, LexicalEncoder()) for attempt in attempts]
     for name, reward in zip(HACKS, paid, strict=False):
         assert reward.refinement <= -1.0, name
         assert (reward.explanation or 0.0) <= 0.0, name
     assert paid[-1].refinement >= 1.0
+    # The paper's reward has no such wall: what passes the shown tests is paid for them, whatever the other checks say of it.
+    printed = dict(zip(HACKS, (paper_reward(attempt, verified, LexicalEncoder()) for attempt in attempts), strict=False))
+    print(printed)
 
 
 def test_bugs_are_planted_in_any_repository(runner: Runner, tmp_path: Path) -> None:

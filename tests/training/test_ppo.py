@@ -10,8 +10,9 @@ import torch
 from tests.training.tiny_policy import FULL, SMALL_LORA, random_rollouts, rollout, tiny_policy
 from training.advantage import AdvantageOptions
 from training.loss import LossOptions
+from training.pieces import pieces
 from training.policy import Policy, PolicyOptions, collate
-from training.ppo import Ppo, PpoOptions, offline_batches, pieces
+from training.ppo import Ppo, PpoOptions, offline_batches
 from training.rewarded import Rollout
 
 OPTIONS = PpoOptions(steps=3, batch=8, epochs=2, learning_rate=1e-2)
