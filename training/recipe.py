@@ -87,6 +87,11 @@ class Recipe:
     loop: LoopOptions = field(default_factory=LoopOptions)
 
 
+def shipped_recipes() -> list[str]:
+    """Names of those that ship for a model from elsewhere. (``small`` makes its own: ``training.pretrain_recipe`` reads it.)"""
+    return [file.stem for file in sorted(RECIPES.glob("*.toml")) if "base_model" in tomllib.loads(file.read_text(encoding="utf-8"))]
+
+
 def read_recipe(path: Path) -> Recipe:
     """A recipe by its path, or by the name of one that ships with the package. Raises DataError."""
     shipped = RECIPES / f"{path}.toml"
@@ -94,7 +99,7 @@ def read_recipe(path: Path) -> Recipe:
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        names = ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml")))
+        names = ", ".join(shipped_recipes())
         raise DataError(f"the recipe {path} cannot be read ({error.strerror or error}); these ship with the package: {names}") from None
     except ValueError as error:
         raise DataError(f"{file} is no TOML: {error}") from None
