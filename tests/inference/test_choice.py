@@ -10,8 +10,9 @@ import pytest
 
 from inference.choice import Plausible, arrange, best, is_doubtful, weakness
 from inference.edits import Candidate, Edit, FunctionSource
-from inference.prior import WEIGHTS, cost, terms
+from inference.prior import WEIGHTS, cost, crowd_of, terms
 from inference.proposer import Proposal
+from inference.templates import functions, generate
 from sandbox.candidates import Unit
 from sandbox.verification import Counts, Verdict
 
@@ -194,3 +195,11 @@ def test_what_has_no_rival_has_the_whole_share() -> None:
     (only,) = arrange([plausible("a", -900.0, "a")])
     assert only.signals["share"] == 1
     assert only.signals["margin"] > 10
+
+
+@pytest.mark.parametrize("code", ["def last(items):\n    return items[1]\n", "def last(items):\n    return items[0]\n"])
+def test_a_number_that_fits_the_shown_tests_alone_comes_behind_what_generalises(code: str) -> None:
+    function = next(f for f in functions("f.py", code) if f.qualname == "last")
+    crowd = crowd_of(function)
+    costs = {c.apply().rsplit("return ", 1)[-1].strip(): cost(c, crowd) for c in generate(function, 1)}
+    assert costs["items[-1]"] < costs["items[2]"]

@@ -15,6 +15,7 @@ import pytest
 from inference.attempt import Attempt
 from inference.model.openai import OpenAISampler
 from inference.model.spending import Prices
+from inference.patch import unified_diff
 from inference.policy import LimitsPolicy, Policy, VerifyPolicy
 from inference.proposer import Problem, Proposal, Report, Search
 from inference.refinement import Effort, ModelProposer
@@ -192,6 +193,29 @@ class Searched:
     def propose(self, problem: Problem, search: Search, report: Report) -> Iterator[Proposal]:
         search.near_misses.append("shop/prices.py:2: -fee +due (makes 1 of 2 failing tests pass)")
         yield from ()
+
+
+class Guessed:
+    """Stands for the templates: finds the right patch, of which they know that it passed by luck as likely as not."""
+
+    origin = "templates"
+
+    def propose(self, problem: Problem, search: Search, report: Report) -> Iterator[Proposal]:
+        before = PRICES.encode()
+        patch = unified_diff({"shop/prices.py": (before, before.replace(b"(prices) - fee", b"(prices) + fee"))})
+        yield Proposal(patch, "Luck.", self.origin, 0.0, path="shop/prices.py", line=2, alternatives=7, signals={"share": 0.1})
+
+
+def test_a_weak_fix_is_withheld_with_its_estimate_and_the_model_is_asked_too(loop: Loop) -> None:
+    told = loop(["nothing"], Effort(samples=1, rounds=0), before=(Guessed(),))
+    assert told.accepted is None
+    assert len(told.chats) == 1
+    [weak] = told.refused
+    assert weak.verdict is not None
+    assert weak.verdict.accepted
+    assert weak.score is not None
+    assert weak.score < 0.5
+    assert "verify.confidence" in weak.withheld
 
 
 def test_a_maintainer_s_hint_and_what_the_templates_nearly_did_are_shown_as_data(loop: Loop) -> None:
