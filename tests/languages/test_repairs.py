@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from inference.policy import Policy, VerifyPolicy
+from inference.proposer import Report
 from inference.repair import RepairRequest, repair_checkout
 from inference.settings import load_settings
 from sandbox.settings import SandboxSettings
@@ -24,14 +25,16 @@ def edit(sample: Sample, new: str, why: str, folder: str = "") -> str:
     return f"{why}\n\n{folder}{sample.path}\n<<<<<<< SEARCH\n{line}\n=======\n{changed}\n>>>>>>> REPLACE\n"
 
 
-def repaired(folder: Path, files: dict[str, str], script: object, settings: SandboxSettings, **request: object):  # type: ignore[no-untyped-def]
+def repaired(  # type: ignore[no-untyped-def]
+    folder: Path, files: dict[str, str], script: object, settings: SandboxSettings, report: Report = lambda _: None, **request: object
+):  # fmt: skip
     folder.mkdir()
     repository = GitRepository(folder).files(files).commit()
     policy = Policy(verify=VerifyPolicy(repeats=2))
     with ScriptedServer(script) as server:
         outcome = repair_checkout(
             RepairRequest(repository.folder, repository=REPOSITORY, engine="model", policy=policy, budget=900.0, **request),  # type: ignore[arg-type]
-            settings=settings, inference=load_settings(endpoints=server.url, samples=1, rounds=1))  # fmt: skip
+            report, settings=settings, inference=load_settings(endpoints=server.url, samples=1, rounds=1))  # fmt: skip
         return outcome, server.chats
 
 
@@ -78,3 +81,17 @@ def test_a_tree_with_two_languages_is_repaired_by_one_patch(tmp_path: Path, sett
     assert outcome.best is not None
     assert outcome.best.explanation == "1. api is wrong.\n\n2. web is wrong."
     assert (outcome.best.patch.count(b"diff --git"), outcome.test_command) == (2, "cd api && go test ./...; cd web && node --test test/")
+
+
+def test_of_a_tree_only_the_project_that_the_log_names_is_built(tmp_path: Path, settings: SandboxSettings) -> None:
+    needs(NODE)
+    web = {f"web/{path}": text for path, text in NODE.files.items()}
+    other = '{"scripts": {"test": "jest"}, "devDependencies": {"jest": "0.0.0-there-is-no-such-version"}}\n'
+    told: list[str] = []
+    outcome, _ = repaired(
+        tmp_path / "shop", {"site/package.json": other, "site/cart.test.js": "test('x', () => {});\n", **web},
+        edit(NODE, NODE.fix, "One line is wrong.", "web/"), settings, report=lambda p: told.append(p.detail),
+        near=("/home/runner/work/shop/shop/web/test/cart.test.js",))  # fmt: skip
+    assert (outcome.status, outcome.test_command) == ("fixed", "cd web && node --test test/"), outcome.reason
+    assert outcome.notes == ()
+    assert not any("site" in detail for detail in told)
