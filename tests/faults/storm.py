@@ -120,6 +120,14 @@ class Storm:
             time.sleep(0.5)
         database.engine.dispose()
 
+    def ask(self, most: int) -> None:
+        """A maintainer wants fixes that were posted: of each two pull requests one applied, the other stacked, each said twice."""
+        ready = [one for one in self.watched if one.asked is None and not one.pull.is_fork and is_fixed(self.emulator, one)]
+        for number, one in enumerate(ready[:most]):
+            one.asked = ("apply", "pr")[number % 2]
+            for _ in range(2):
+                script.comment(self.emulator, one.pull, f"/ledex {one.asked}", by="maintainer")
+
     def faults(self) -> list[str]:
         """Everything that is not as it must be."""
         return list(broken(self.emulator, self.watched))
@@ -217,6 +225,8 @@ def run(deliveries: int, mode: str, seed: int, folder: Path, patience: float = 2
             process.start()
         storm.start_seconds = wait_for(port)
         storm.rage(deliveries, redis)
+        storm.calm(patience)
+        storm.ask(2 if deliveries < 100 else 8)
         storm.calm(patience)
         storm.seconds = time.monotonic() - started
         return storm

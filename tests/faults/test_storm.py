@@ -20,4 +20,5 @@ def test_after_kills_duplicates_and_failing_calls_each_pull_request_has_one_comm
     assert raged.faults() == []
     assert len(raged.watched) >= 2
     assert raged.fixed >= len(raged.watched)
+    assert any(one.asked is not None for one in raged.watched)
     assert (raged.lock.held, raged.restarts) == (1, mode == "broker")
