@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +39,8 @@ def fetch(access: GitAccess, folder: Path, number: int, head_sha: str, base_sha:
     Raises FetchFailed, also when the pull request's head is no longer ``head_sha``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / ".git").is_dir():
-        _git(folder, None, 60, "init", "--quiet", "--template=", ".")
+    _git(folder, None, 60, "init", "--quiet", "--template=", ".")  # also what a process that was killed has begun
+    _unlock(folder / ".git", timeout)
     head = f"refs/ledex/{number}/head"
     wanted = (f"+refs/pull/{number}/head:{head}", f"{base_sha}:refs/ledex/{number}/base")
     fetching = ("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--force")
@@ -51,6 +53,15 @@ def fetch(access: GitAccess, folder: Path, number: int, head_sha: str, base_sha:
     except FetchFailed:  # they parted further back, or were cut apart by the depth
         merge_base = base_sha
     return Commits(folder, head_sha, merge_base)
+
+
+def _unlock(git: Path, seconds: float) -> None:
+    """Remove the locks of a git that was killed: none of ours runs for longer than ``seconds``, so an older one has no holder."""
+    before = time.time() - seconds
+    for lock in (*git.glob("*.lock"), *git.glob("refs/**/*.lock")):
+        with contextlib.suppress(FileNotFoundError):
+            if lock.stat().st_mtime < before:
+                lock.unlink()
 
 
 def forget(folder: Path) -> None:

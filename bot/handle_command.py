@@ -78,6 +78,19 @@ def handle_button(context: Context, claim: Claim) -> Result:
     return carry_out(context, replace(claim, pr_number=number), app, pull, Command(name))  # type: ignore[arg-type]
 
 
+@talking_to_github
+def handle_unasked(context: Context, claim: Claim) -> Result:
+    """The handler of jobs of the kind ``unasked``: the policy's mode wants the fix that was posted committed or stacked."""
+    app = app_of(context)
+    assert claim.pr_number is not None
+    with step(app, claim, READING) as github:
+        pull = github.pull_request(claim.pr_number)
+    fix = latest_fix(context, pull)
+    if pull.state != "open" or fix is None or fix.head_sha != claim.head_sha or fix.state == "rejected":
+        return Result("the fix is not wanted any more", "dropped")
+    return apply(context, claim, app, pull, fix, Command(claim.payload["command"]))
+
+
 def carry_out(context: Context, claim: Claim, app: App, pull: PullRequest, command: Command) -> Result:
     if command.name in ("off", "on"):
         return switch(context, claim, app, pull, off=command.name == "off")
@@ -182,15 +195,17 @@ def apply(context: Context, claim: Claim, app: App, pull: PullRequest, fix: FixR
 
 def applied(context: Context, claim: Claim, app: App, fix: FixRow, sha: str | None, number: int | None) -> Result:
     """Write down the commit ``sha`` on the branch, or the stacked pull request ``number``, and say so."""
-    actor = actor_hash(context.settings, claim.installation_id, claim.payload["sender_id"])
+    sender_id = claim.payload.get("sender_id")
     with context.database.writing() as session:
         row = session.get_one(FixRow, fix.id)
         row.state, row.commit_sha, row.stacked_pr = ("applied" if sha else "stacked"), sha, number
         row.updated_at = context.clock()
         kind = "applied" if sha else "stacked"
-        session.add(FeedbackRow(fix_id=fix.id, kind=kind, actor_hash=actor, at=context.clock(), edit_distance=0.0))
-        store.audit(session, f"fix_{kind}", context.clock(), {"fix": fix.id}, claim, claim.payload["sender_id"])
-    return show(app, claim, fix, "applied", str(claim.payload["sender"]), sha[:12] if sha else f"#{number}")
+        if sender_id is not None:  # what the policy does by itself is nobody's judgement
+            actor = actor_hash(context.settings, claim.installation_id, sender_id)
+            session.add(FeedbackRow(fix_id=fix.id, kind=kind, actor_hash=actor, at=context.clock(), edit_distance=0.0))
+        store.audit(session, f"fix_{kind}", context.clock(), {"fix": fix.id}, claim, sender_id)
+    return show(app, claim, fix, "applied", str(claim.payload.get("sender", "")), sha[:12] if sha else f"#{number}")
 
 
 def changed_files(repository: Path, head_sha: str, patch: bytes) -> tuple[FileChange, ...]:
@@ -237,6 +252,8 @@ def show(app: App, claim: Claim, fix: FixRow, state: Literal["applied", "rejecte
 
 
 def refuse(app: App, claim: Claim, command: Command, why: str) -> Result:
+    if claim.kind == "unasked":  # nobody is there to be answered, and the comment has the patch
+        return Result(why, "dropped")
     with step(app, claim, COMMENTING) as github:
         return answer(github, claim, refused_reply(command, why), why)
 
@@ -249,7 +266,9 @@ def answer(github: Session, claim: Claim, text: str, reason: str) -> Result:
     return Result(reason)
 
 
-def co_author(claim: Claim) -> tuple[str, str]:
-    """GitHub's own no-reply address of the person who asked."""
+def co_author(claim: Claim) -> tuple[str, str] | None:
+    """GitHub's own no-reply address of the person who asked; None where nobody did."""
+    if "sender" not in claim.payload:
+        return None
     login, number = str(claim.payload["sender"]), claim.payload["sender_id"]
     return login, f"{number}+{login}@users.noreply.github.com"

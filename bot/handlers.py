@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.context import Context, Handler, Result
 from bot.handle_again import handle_rerequest
-from bot.handle_command import handle_button, handle_command
+from bot.handle_command import handle_button, handle_command, handle_unasked
 from bot.handle_feedback import handle_pull_request, handle_push
 from bot.handle_rerun import handle_rerun
 from bot.handle_run import handle_failed_run
@@ -22,6 +22,7 @@ def default_handlers() -> dict[str, Handler]:
         "button": handle_button,
         "pull_request": handle_pull_request,
         "push": handle_push,
+        "unasked": handle_unasked,
     }
 
 

@@ -21,8 +21,10 @@ QUEUE_OF = {
     "installation": WEBHOOKS,
     "pull_request": FEEDBACK,
     "push": FEEDBACK,
+    "unasked": WEBHOOKS,
 }
-"""The queue of each kind of job, so that a slow repair never delays a command. Only ``rerun`` comes from no event: a command makes it."""
+"""The queue of each kind of job, so that a slow repair never delays a command. ``rerun`` and ``unasked`` come from no event: a command and
+a policy make them."""
 FAILED = frozenset({"failure", "timed_out"})
 COMMAND = re.compile(r"^/ledex(?![\w-])", re.MULTILINE)
 JOB_ACTIONS = frozenset("closed reopened synchronize labeled unlabeled converted_to_draft ready_for_review".split())

@@ -52,7 +52,9 @@ class LearningPolicy(BaseModel):
 class RepositoryPolicy(Policy):
     """Everything that ``.github/ledex.toml`` may say."""
 
-    mode: Mode = Field(default="suggest", description="How far the bot goes by itself.")
+    mode: Mode = Field(
+        default="suggest", description="How far the bot goes by itself; stacked_pr and commit need an App that may write, commit also V4."
+    )
     trigger: Literal["auto", "label", "command"] = Field(default="auto", description="What starts it: failure, label ledex, or command.")
     scope: BotScope = BotScope()
     classify: dict[str, Kind] = Field(default_factory=dict, description="Globs of test files, each with the class of its failures.")
@@ -175,6 +177,15 @@ def why_not(policy: RepositoryPolicy, run: FailedRun, pull_request: PullRequest,
 def may_commit(policy: RepositoryPolicy, pull_request: PullRequest) -> bool:
     """Whether the head branch may be committed to when somebody asks for it; never a fork's."""
     return not pull_request.is_fork and not matches(pull_request.head_ref, policy.scope.protected_branches)
+
+
+def by_itself(policy: RepositoryPolicy, pull_request: PullRequest, level: int) -> Literal["apply", "pr"] | None:
+    """What is done with a fix that was posted, without anybody asking; a commit only of what V4's checks had an opinion on."""
+    if not may_commit(policy, pull_request):
+        return None
+    if policy.mode == "stacked_pr":
+        return "pr"
+    return "apply" if policy.mode == "commit" and level >= 4 else None
 
 
 def matches(name: str, globs: Sequence[str]) -> bool:

@@ -19,6 +19,8 @@ from bot.github import Forbidden, NotFound, Rejected
 from bot.github.protocol import CHECKING, COMMENTING, App, Button, CheckRun, ReviewComment, Session
 from bot.looking import Work
 from bot.models import FixRow, RunRow
+from bot.planning import JobSpec
+from bot.policy import by_itself
 from bot.proof import PROOFS, Facts, write_bundle
 from bot.proof_link import proof_url
 from bot.recording import keep, keep_tree
@@ -84,6 +86,12 @@ def tell(
             session.flush()
             keep(session, row, outcome, work.policy, context.clock(), base_sha, work.triaged.failures, tree)
             store.audit(session, "fix_posted", context.clock(), {"level": row.level, "comment": row.comment_id}, claim)
+        command = by_itself(work.policy.policy, pull, best.verdict.level)
+        if command is not None:
+            spec = JobSpec(
+                "unasked", f"unasked:{claim.key}", {"command": command}, pull.repository_id, pull.repository, claim.installation_id,
+                pull.number, pull.head_sha)  # fmt: skip
+            return Result(f"{word}: {view.state}", then=(spec,))
     return Result(f"{word}: {view.state}")
 
 

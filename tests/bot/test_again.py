@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select
 
 from bot.demo.emulator import events, script
-from bot.demo.emulator.state import CheckRun
+from bot.demo.emulator.state import ALL_PERMISSIONS, CheckRun
 from bot.handle_rerun import rerun_reply
 from bot.handlers import default_handlers
+from bot.models import FeedbackRow, FixRow
 from bot.planning import QUEUE_OF
 from inference.outcome import Outcome
 from sandbox.reproduction import Reproduction
@@ -228,3 +230,43 @@ def test_help_lists_the_commands(case: Case) -> None:
     pull = case.pull()
     case.say(pull, "/ledex help")
     assert "- `/ledex rerun`:" in case.comments(pull)[-1].body
+
+
+@pytest.mark.parametrize("case", [{".github/ledex.toml": 'mode = "stacked_pr"\n'}], indirect=True)
+def test_a_policy_may_want_every_fix_stacked(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    [stacked] = [one for one in case.stage.emulator.state.pulls if one.repository is case.repository and one is not pull]
+    assert (stacked.base_ref, pull.head_sha) == ("cheap", case.repair.asked[0].head)
+    assert f"`#{stacked.number}`" in case.comments(pull)[0].body
+    with case.stage.context.database.reading() as session:
+        fix = session.scalars(select(FixRow).where(FixRow.repository_id == case.repository.id)).one()
+        assert session.scalars(select(FeedbackRow).where(FeedbackRow.fix_id == fix.id)).all() == [], "nobody judged it"
+
+
+@pytest.mark.parametrize("case", [{".github/ledex.toml": 'mode = "commit"\n'}], indirect=True)
+def test_a_policy_may_want_a_fix_of_v4_committed_and_no_lesser_one(case: Case) -> None:
+    best = FIXED.best
+    assert best is not None
+    assert best.verdict is not None
+    case.repair.outcome = replace(FIXED, proposals=(replace(best, verdict=replace(best.verdict, level=3)),))
+    lesser = case.pull()
+    case.fail(lesser)
+    assert lesser.head_sha == case.repair.asked[0].head
+    case.repair.outcome = FIXED
+    script.push(case.stage.emulator, case.repository, "cheap", {"notes.txt": "more\n"})
+    case.fail(lesser)
+    assert lesser.head_sha != case.repair.asked[1].head
+    assert len(case.comments(lesser)) == 1
+    assert "**Applied**" in case.comments(lesser)[0].body
+
+
+@pytest.mark.parametrize("case", [{".github/ledex.toml": 'mode = "commit"\n'}], indirect=True)
+def test_an_app_that_may_not_write_commits_nothing_and_says_nothing_more(case: Case) -> None:
+    script.install(case.stage.emulator, case.repository, {**ALL_PERMISSIONS, "contents": "read"})
+    pull = case.pull()
+    case.fail(pull)
+    script.install(case.stage.emulator, case.repository, ALL_PERMISSIONS)
+    assert pull.head_sha == case.repair.asked[0].head
+    assert "**Fix ready**" in case.comments(pull)[0].body
+    assert len(case.comments(pull)) == 1

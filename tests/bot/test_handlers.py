@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -150,6 +151,19 @@ def test_one_comment_although_the_connection_drops_after_it_was_made(case: Case)
     case.stage.emulator.faults.once("POST", r"/comments$", Fault("drop_after"))
     case.fail(pull)
     assert len(case.comments(pull)) == 1
+
+
+def test_what_a_killed_git_left_locked_is_fetched_all_the_same(case: Case) -> None:
+    case.fail(case.pull())
+    [git] = (case.stage.context.settings.data_dir / "repositories" / str(case.repository.id)).glob("*/.git")
+    for lock in (git / "shallow.lock", git / "refs" / "ledex" / "2" / "head.lock"):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+        os.utime(lock, (0, 0))
+    second = script.open_pull_request(case.stage.emulator, case.repository, "again", {"shop.py": BROKEN, "more.txt": "1\n"})
+    assert second.number == 2
+    case.fail(second)
+    assert len(case.comments(second)) == 1
 
 
 # Commands and buttons
