@@ -14,7 +14,7 @@ import random
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,14 +69,24 @@ class Storm:
     pushes: dict[str, int] = field(default_factory=dict)
     start_seconds: float = 1.0
     """What a process of the bot takes to start here: a kill before that would only ever hit the start."""
+    random: random.Random = field(init=False)
+    victims: Iterator[Process] = field(init=False)
     restarts: int = 0
     fixed: int = 0
     seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        self.random, self.victims = random.Random(self.seed), itertools.cycle(self.processes)
+
+    @property
+    def pace(self) -> float:
+        """On a slow machine everything takes its time."""
+        return max(1.0, self.start_seconds / 3)
+
     def rage(self, deliveries: int, redis: services.Service | None = None) -> None:
         """Make things happen until so many webhooks were sent. Processes are killed in turn; at set shares of the way the database is
         locked and Redis restarted, so that no run is without."""
-        random_ = random.Random(self.seed)
+        random_ = self.random
         self.emulator.faults.follow(FaultPlan(self.seed, 0.1, KINDS, METHODS, seconds=0.5))
         large = deliveries >= 100
         longest = 12.0 if large else 3.0
@@ -86,18 +96,25 @@ class Storm:
         if redis is not None:
             blows += [(share, lambda: self._restart(redis)) for share in ((0.25, 0.5, 0.75) if large else (0.6,))]
         blows.sort(key=lambda blow: blow[0])
-        victims = itertools.cycle(self.processes)
-        pace = max(1.0, self.start_seconds / 3)
         next_kill = time.monotonic() + random_.uniform(1.0, 4.0)
         while (sent := len(self.emulator.deliveries.kept)) < deliveries or blows:
             if sent < deliveries:
                 self._event(random_)
-            time.sleep(pace * random_.uniform(0.3, 1.2))
+            time.sleep(self.pace * random_.uniform(0.3, 1.2))
             while blows and blows[0][0] * deliveries <= sent:
                 blows.pop(0)[1]()
             if time.monotonic() > next_kill:
-                next(victims).kill()
-                next_kill = time.monotonic() + self.start_seconds + pace * random_.uniform(1.0, 6.0)
+                next(self.victims).kill()
+                next_kill = time.monotonic() + self.start_seconds + self.pace * random_.uniform(1.0, 6.0)
+            self._revive()
+
+    def harass(self, kills: int) -> None:
+        """Nothing new fails; what is worked on is cut off now and then, while fixes that were posted are applied and stacked."""
+        for _ in range(kills):
+            time.sleep(self.start_seconds + self.pace * self.random.uniform(1.0, 6.0))
+            self.ask(1)
+            time.sleep(self.pace * self.random.uniform(0.0, 2.0))
+            next(self.victims).kill()
             self._revive()
 
     def calm(self, timeout: float, quiet_seconds: float = 3.0) -> None:
@@ -121,10 +138,10 @@ class Storm:
         database.engine.dispose()
 
     def ask(self, most: int) -> None:
-        """A maintainer wants fixes that were posted: of each two pull requests one applied, the other stacked, each said twice."""
+        """A maintainer wants fixes that were posted: applied and stacked in turn, each said twice."""
         ready = [one for one in self.watched if one.asked is None and not one.pull.is_fork and is_fixed(self.emulator, one)]
-        for number, one in enumerate(ready[:most]):
-            one.asked = ("apply", "pr")[number % 2]
+        for one in ready[:most]:
+            one.asked = ("apply", "pr")[sum(other.asked is not None for other in self.watched) % 2]
             for _ in range(2):
                 script.comment(self.emulator, one.pull, f"/ledex {one.asked}", by="maintainer")
 
@@ -225,8 +242,11 @@ def run(deliveries: int, mode: str, seed: int, folder: Path, patience: float = 2
             process.start()
         storm.start_seconds = wait_for(port)
         storm.rage(deliveries, redis)
+        large = deliveries >= 100
+        storm.harass(8 if large else 1)
         storm.calm(patience)
-        storm.ask(2 if deliveries < 100 else 8)
+        storm.ask(6 if large else 2)
+        storm.harass(1)
         storm.calm(patience)
         storm.seconds = time.monotonic() - started
         return storm
