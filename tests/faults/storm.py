@@ -243,8 +243,8 @@ def run(deliveries: int, mode: str, seed: int, folder: Path, patience: float = 2
         storm.start_seconds = wait_for(port)
         storm.rage(deliveries, redis)
         large = deliveries >= 100
-        storm.harass(8 if large else 1)
-        storm.calm(patience)
+        storm.harass(8 if large else 0)
+        storm.calm(patience, quiet_seconds=1.0)
         storm.ask(6 if large else 2)
         storm.harass(1)
         storm.calm(patience)
