@@ -27,6 +27,12 @@ Mode = Literal["off", "explain", "suggest", "stacked_pr", "commit"]
 OPT_OUT_LABEL = "no-ledex"
 OPT_IN_LABEL = "ledex"
 _MAX_BYTES = 256 * 1024
+UNHEEDED = (
+    ("environment", "network", "package indexes are reachable while the environment is built, and nothing ever afterwards"),
+    ("environment", "python", "the interpreter is chosen by what the project says of itself; in a container it is the image's"),
+    ("verify", "full_suite", "every test is run"),
+)
+"""Keys that a file may set and that change nothing yet, with what holds instead."""
 
 
 class BotScope(ScopePolicy):
@@ -104,12 +110,19 @@ def _read(file: PolicyFile, defaults: RepositoryPolicy) -> EffectivePolicy:
     merged = _merged(defaults.model_dump(mode="json"), data)
     for _ in range(50):
         try:
-            return EffectivePolicy(RepositoryPolicy.model_validate(merged), file.source, tuple(warnings))
+            found = RepositoryPolicy.model_validate(merged)
+            return EffectivePolicy(found, file.source, (*warnings, *_unheeded(found, file.source)))
         except ValidationError as error:
             first = error.errors()[0]
             path = _drop(merged, first["loc"], defaults.model_dump(mode="json"))
             warnings.append(f"{file.source}: {_shown('.'.join(path))}: {_shown(first['msg'])}; its default is used")
     return EffectivePolicy(defaults, "the server's defaults", (f"{file.source} has too many mistakes and is left alone",))
+
+
+def _unheeded(policy: RepositoryPolicy, source: str) -> list[str]:
+    given, plain = policy.model_dump(), RepositoryPolicy().model_dump()
+    changed = [(table, key, instead) for table, key, instead in UNHEEDED if given[table][key] != plain[table][key]]
+    return [f"{source}: {table}.{key} has no effect yet: {instead}" for table, key, instead in changed]
 
 
 def _merged(defaults: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

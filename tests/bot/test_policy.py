@@ -257,3 +257,16 @@ def test_a_protected_branch_and_a_fork_are_never_committed_to() -> None:
 )
 def test_globs_cross_folders(name: str, glob: str, fits: bool) -> None:
     assert matches(name, (glob,)) is fits
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[environment]\nnetwork = "off"\n', "environment.network has no effect yet"),
+        ('[environment]\npython = "3.12"\n', "environment.python has no effect yet"),
+        ("[verify]\nfull_suite = false\n", "verify.full_suite has no effect yet: every test is run"),
+    ],
+)
+def test_a_key_that_changes_nothing_yet_is_said(text: str, words: str) -> None:
+    [warning] = effective_policy(PolicyFile("the file", text)).warnings
+    assert words in warning

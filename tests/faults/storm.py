@@ -69,14 +69,14 @@ class Storm:
     pushes: dict[str, int] = field(default_factory=dict)
     start_seconds: float = 1.0
     """What a process of the bot takes to start here: a kill before that would only ever hit the start."""
-    random: random.Random = field(init=False)
+    luck: random.Random = field(init=False)
     victims: Iterator[Process] = field(init=False)
     restarts: int = 0
     fixed: int = 0
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self.random, self.victims = random.Random(self.seed), itertools.cycle(self.processes)
+        self.luck, self.victims = random.Random(self.seed), itertools.cycle(self.processes)
 
     @property
     def pace(self) -> float:
@@ -86,7 +86,7 @@ class Storm:
     def rage(self, deliveries: int, redis: services.Service | None = None) -> None:
         """Make things happen until so many webhooks were sent. Processes are killed in turn; at set shares of the way the database is
         locked and Redis restarted, so that no run is without."""
-        random_ = self.random
+        random_ = self.luck
         self.emulator.faults.follow(FaultPlan(self.seed, 0.1, KINDS, METHODS, seconds=0.5))
         large = deliveries >= 100
         longest = 12.0 if large else 3.0
@@ -111,9 +111,9 @@ class Storm:
     def harass(self, kills: int) -> None:
         """Nothing new fails; what is worked on is cut off now and then, while fixes that were posted are applied and stacked."""
         for _ in range(kills):
-            time.sleep(self.start_seconds + self.pace * self.random.uniform(1.0, 6.0))
+            time.sleep(self.start_seconds + self.pace * self.luck.uniform(1.0, 6.0))
             self.ask(1)
-            time.sleep(self.pace * self.random.uniform(0.0, 2.0))
+            time.sleep(self.pace * self.luck.uniform(0.0, 2.0))
             next(self.victims).kill()
             self._revive()
 
