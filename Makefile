@@ -9,7 +9,7 @@
 # make bench-overhead  seconds from a failed run to its comment that are the bot's own (OVERHEAD_ARGS)
 # make bench-webhook  200 deliveries a second for a minute, beside bare routes (LOAD_ARGS)
 # make loop-demo  from two comments' fate to a trained, published adapter and the comment that it writes
-# make test-training  what of training's tests is too slow for the suite: real kills, FSDP, GRPO (TRAINING_ARGS)
+# make test-training  what of training's tests is too slow for the suite: several processes, FSDP, kills, GRPO (TRAINING_ARGS)
 # make test-languages  the sample projects in Go, Rust, Java and JavaScript, really built and run; installs their toolchains where it may
 # Each sets up what it needs in .venv first. Set PYTHON, VENV or TORCH to override; DEMO_ARGS, TEST_ARGS and BENCH_ARGS are handed on.
 

@@ -33,7 +33,7 @@ from sandbox.testing import Bench
 from training.census import is_held_out
 from training.contamination import Guarded
 from training.problems import Opened, Planted, open_planted, recorded_problem
-from training.references import code_after, is_verified
+from training.references import code_after, is_correct
 from training.rollout import attempt_failure, judged
 from training.teaching import explain_edit, known_edit
 
@@ -63,7 +63,7 @@ def template_teacher(
             rounds = (Round("templates", patch.decode("utf-8", "surrogateescape"), None, PROMPT_VERSION,
                             render_prompt(context, (), "explain"), text, parsed.explanation_span, parsed.refinement_span),)  # fmt: skip
     rounds = tuple(judged(opened, rounds))
-    chosen = 0 if rounds and is_verified(rounds[0]) else None
+    chosen = 0 if rounds and is_correct(rounds[0]) else None
     return Trajectory(f"planted/{planted.id}", recorded_problem(opened), rounds, chosen)
 
 
@@ -185,13 +185,13 @@ def _append(file: Path, trajectory: Trajectory) -> None:
 def data_card(trajectories: Sequence[Trajectory], state: Collected | None = None) -> dict[str, Any]:
     """Counts like the paper's Table 1, shares by kind of bug, licences and splits."""
     rounds = [(t, r) for t in trajectories for r in t.rounds]
-    right = {(t.id, code_after(r.patch)) for t, r in rounds if is_verified(r)}
-    repaired = {t.id for t in trajectories if any(map(is_verified, t.rounds))}
+    right = {(t.id, code_after(r.patch)) for t, r in rounds if is_correct(r)}
+    repaired = {t.id for t in trajectories if any(map(is_correct, t.rounds))}
     kinds = Counter(str(t.problem.extra.get("kind", "unknown")) for t in trajectories)
     return {
         "wrong_solutions": len(trajectories), "with_a_verified_refinement": len(repaired),
         "rate": round(len(repaired) / len(trajectories), 4) if trajectories else None, "outputs": len(rounds),
-        "correct_refinements": len(right), "wrong_refinements": sum(not is_verified(r) for _, r in rounds),
+        "correct_refinements": len(right), "wrong_refinements": sum(not is_correct(r) for _, r in rounds),
         "problems": len({t.problem.repository for t in trajectories}), "by_kind": dict(kinds.most_common()),
         "licences": sorted({str(t.problem.extra.get("licence", "unknown")) for t in trajectories}),
         "prompt_versions": sorted({r.prompt_version or "none" for _, r in rounds}),

@@ -14,7 +14,7 @@ from typing import Literal
 from inference.prompt import in_mode
 from inference.trajectory import Message, Round, Trajectory
 from training.census import Census
-from training.references import is_verified
+from training.references import is_correct
 from training.reward import worth_of
 from training.tokens import Tokens
 
@@ -53,7 +53,7 @@ def examples_of(trajectories: Iterable[Trajectory], census: Census) -> Iterator[
                 census.leave_out("people refused it", one.id)
                 kept = True
                 continue
-            if not is_verified(round_) or round_.completion is None or not round_.messages or round_.refinement_span is None:
+            if not is_correct(round_) or round_.completion is None or not round_.messages or round_.refinement_span is None:
                 continue
             for example in _renderings(round_, one.problem.repository):
                 key = (*(m.content for m in example.messages), example.completion)

@@ -27,7 +27,7 @@ from training import DataError
 from training.collect import known_explanation
 from training.encoder import Encoder
 from training.problems import Planted, open_planted
-from training.references import explanation_of, is_verified
+from training.references import explanation_of, is_correct, is_verified
 from training.reward import likeness
 from training.rollout import attempt_failure
 from training.statistics import Interval, Refinements, Scores, interval, mean_rate, pass_at_k, pooled_rate
@@ -164,18 +164,12 @@ def evaluate(
 
 
 def _chain(rounds: Sequence[Round], known: str | None, encoder: Encoder) -> Chain:
-    right = tuple(is_right(one) for one in rounds) or (False,)
+    right = tuple(is_correct(one) for one in rounds) or (False,)
     refused = [str((one.verdict or {}).get("refused_by")) for one in rounds]
-    fooled = any(is_verified(one) and not is_right(one) for one in rounds)
+    fooled = any(is_verified(one) and not is_correct(one) for one in rounds)
     said = next((text for one in reversed(rounds) if (text := explanation_of(one))), None)
     alike = likeness(said, [known], encoder) if said and known else None
     return Chain(right, "regressions" in refused, fooled or not _OVERFIT.isdisjoint(refused), alike)
-
-
-def is_right(round_: Round) -> bool:
-    """Accepted by the verdict, and nothing hidden fails."""
-    hidden = round_.extra.get("hidden")
-    return is_verified(round_) and (not isinstance(hidden, (list, tuple)) or hidden[0] == hidden[1])
 
 
 def _append(out: Path, solved: Solved) -> None:

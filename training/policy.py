@@ -109,6 +109,8 @@ class Policy(nn.Module):  # type: ignore[misc, unused-ignore]  # without torch i
         # transformers recomputes states only in a module that trains; nothing else differs, dropout being 0.
         self.train(options.gradient_checkpointing)
         base = _base(model)
+        # What is kept whole where weights are spread over processes; accelerate asks the wrapped module for it.
+        self._no_split_modules = getattr(base, "_no_split_modules", None)
         _check_head(base)
         self.value_head = nn.Linear(base.get_output_embeddings().in_features, 1).to(base.device)
         # From 0, so that the first advantages are the returns and not noise.

@@ -17,6 +17,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from training import DataError
+
 T = TypeVar("T")
 
 
@@ -114,10 +116,15 @@ class Launched:
     """Those of `accelerate launch`, with DDP or FSDP as its configuration says."""
 
     def __init__(self) -> None:
+        """Raises DataError where the processes were started but did not find each other: each would take itself for the only one."""
         from accelerate import Accelerator
 
-        self.accelerator: Any = Accelerator()
+        self.accelerator: Any = Accelerator(cpu=not torch.cuda.is_available())
         self.count, self.index = int(self.accelerator.num_processes), int(self.accelerator.process_index)
+        if self.count != count_processes():
+            raise DataError(
+                f"{count_processes()} processes were started, and accelerate joined {self.count}: its configuration does not fit this "
+                "machine (FSDP needs GPUs); begin with one of training/launch")  # fmt: skip
 
     @property
     def is_first(self) -> bool:

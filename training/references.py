@@ -24,8 +24,16 @@ def code_after(patch: str) -> str:
 
 
 def is_verified(round_: Round) -> bool:
+    """Accepted by the verdict, at V3 or above."""
     verdict = round_.verdict or {}
     return verdict.get("refused_by", "") is None and str(verdict.get("level") or "V") >= "V3"
+
+
+def is_correct(round_: Round) -> bool:
+    """Accepted by the verdict, and no hidden test fails where there are any: the execution filter of all that is imitated or compared with.
+    A patch that looks the shown answers up gets past the verdict alone."""
+    hidden = round_.extra.get("hidden")
+    return is_verified(round_) and (not isinstance(hidden, (list, tuple)) or hidden[0] == hidden[1])
 
 
 def verified_of(trajectories: Iterable[Trajectory]) -> dict[str, Verified]:
@@ -33,7 +41,7 @@ def verified_of(trajectories: Iterable[Trajectory]) -> dict[str, Verified]:
     found: dict[str, Verified] = {}
     for one in trajectories:
         known = found.get(group_of(one), Verified())
-        rounds = [r for r in one.rounds if is_verified(r)]
+        rounds = [r for r in one.rounds if is_correct(r)]
         codes = [code_after(r.patch) for r in rounds] + [code_after(f.human_patch) for f in one.feedback if f.human_patch]
         said = [explanation_of(r) for r in rounds]
         found[group_of(one)] = Verified(tuple(dict.fromkeys([*known.refinements, *(c for c in codes if c.strip())])),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from inference.trajectory import Feedback, Round, Trajectory
 from training.census import Census
 from training.encoder import Encoder
-from training.references import code_after, explanation_of, group_of, is_verified, verified_of
+from training.references import code_after, explanation_of, group_of, is_correct, verified_of
 from training.reward import Attempt, PaperOptions, Reward, Verified, gated_reward, paper_reward
 from training.tokens import Tokens, token_at
 
@@ -93,7 +93,7 @@ def rollouts_of(
             if reward is None:
                 census.leave_out("nobody has repaired this code: the paper's scores are undefined", one.id)
                 continue
-            rollout = _rollout(round_, reward, group, bool(is_verified(round_)), tokens, most_tokens)
+            rollout = _rollout(round_, reward, group, is_correct(round_), tokens, most_tokens)
             if rollout is None:
                 census.leave_out("longer than the model's context", one.id)
                 continue

@@ -12,7 +12,7 @@ from tests.training.tiny_policy import FULL, SMALL_LORA, random_rollouts, tiny_p
 from training.advantage import AdvantageOptions
 from training.policy import PolicyOptions
 from training.ppo import PpoOptions, offline_batches, train
-from training.processes import processes
+from training.processes import Processes, processes
 
 # An odd number of rollouts and minibatches of three: the shares are unequal, and some process has nothing in some minibatch.
 ONE_BATCH = PpoOptions(steps=3, batch=7, epochs=2, learning_rate=3e-3, piece_tokens=40)
@@ -21,9 +21,12 @@ RUNS: dict[str, tuple[PpoOptions, PolicyOptions]] = {
     "all-weights": (ONE_BATCH, FULL), "minibatches": (MINIBATCHES, FULL), "lora": (ONE_BATCH, SMALL_LORA)}  # fmt: skip
 
 
-def run(folder: Path) -> None:
+def run(folder: Path, together: Processes | None = None) -> None:
     torch.set_num_threads(1)
-    together = processes()
+    together = together or processes()
+    if together.is_first:
+        folder.mkdir(exist_ok=True)
+        (folder / "processes").write_text(str(together.count))
     for name, (options, policy) in RUNS.items():
         torch.manual_seed(5)
         train(tiny_policy(policy), offline_batches(random_rollouts(16), options), options, folder / name, 2, processes=together)

@@ -12,18 +12,19 @@ from inference.completion import render_completion
 from inference.model import ModelError
 from inference.refinement import Effort
 from inference.text_edits import TextEdit
-from inference.trajectory import read_trajectories
+from inference.trajectory import Trajectory, read_trajectories
 from sandbox.report import Failure
 from sandbox.runner import Runner
 from tests.training.scripted import Scripted, answer
+from tests.training.trajectories import round_of
 from training.benchmark.mbpp import Bug
 from training.census import Census
 from training.collect import collect, model_teacher, template_teacher
 from training.contamination import guard
 from training.dataset import examples_of
 from training.encoder import LexicalEncoder
-from training.problems import Opened, Planted, from_bug, open_planted, planted_in_repository
-from training.references import is_verified
+from training.problems import Opened, Planted, from_bug, open_planted, planted_in_repository, recorded_problem
+from training.references import is_correct, is_verified
 from training.reward import Verified, gated_reward, paper_reward
 from training.rewarded import attempt_of
 from training.rollout import attempt_failure
@@ -83,16 +84,6 @@ def test_templates_teach_a_verified_dialogue_in_the_form_of_production(opened: O
     assert [e.kind for e in examples_of([trajectory], Census())] == ["refine", "explain"]
 
 
-def test_a_models_attempts_are_all_judged_right_and_wrong(opened: Opened) -> None:
-    sampler = Scripted(answer("    return a + b\n"), answer("    return b + a\n"), answer("    return a * b\n"), "I do not know.")
-    trajectory = attempt_failure(opened, sampler, Effort(samples=4, rounds=0))
-    assert [is_verified(r) for r in trajectory.rounds] == [True, True, False, False]
-    assert trajectory.rounds[3].extra["refused"] == "no_edits"
-    passed, total = trajectory.rounds[2].extra["hidden"]
-    assert passed < total
-    assert "hidden" not in trajectory.rounds[3].extra
-
-
 HACKS = {
     "edits the test": render_completion("x", [TextEdit("test_solution.py", "== 3", "== -1")]),
     "exits early": answer("    import os\n    os._exit(0)\n"),
@@ -104,19 +95,27 @@ HACKS = {
 
 
 def test_a_policy_that_cheats_gets_no_reward(opened: Opened) -> None:
-    sampler = Scripted(*HACKS.values(), answer("    return a + b\n"))
-    trajectory = attempt_failure(opened, sampler, Effort(samples=len(HACKS) + 1, rounds=0))
+    honest = ("I do not know.", answer("    return a * b\n"), answer("    return a + b\n"))
+    trajectory = attempt_failure(opened, Scripted(*HACKS.values(), *honest), Effort(samples=len(HACKS) + len(honest), rounds=0))
+    unread, wrong, right = trajectory.rounds[-3:]
+    assert (unread.extra["refused"], "hidden" in unread.extra) == ("no_edits", False)
+    assert wrong.extra["hidden"][0] < wrong.extra["hidden"][1] == right.extra["hidden"][0]
     verified = Verified(("def add(a, b):\n    return a + b",), ("It subtracts.",))
     attempts = [attempt_of(r) for r in trajectory.rounds]
-    assert [is_verified(r) for r in trajectory.rounds] == [False] * len(HACKS) + [True]  # the execution filter of collection and SFT
+    # The execution filter: nothing of it is imitated, or stands as a reference. What looks answers up is found by the hidden tests.
+    assert [is_correct(r) for r in trajectory.rounds] == [False] * (len(HACKS) + 2) + [True]
+    assert len(list(examples_of([replace(trajectory, rounds=trajectory.rounds[:-1])], Census()))) == 0
     paid = [gated_reward(attempt, verified, LexicalEncoder()) for attempt in attempts]
     for name, reward in zip(HACKS, paid, strict=False):
         assert reward.refinement <= -1.0, name
         assert (reward.explanation or 0.0) <= 0.0, name
     assert paid[-1].refinement >= 1.0
-    # The paper's reward has no such wall: what passes the shown tests is paid for them, whatever the other checks say of it.
+    # The paper's reward has no such wall: tests that cannot be run pay nothing, but whoever passes the shown ones is paid for them.
     printed = dict(zip(HACKS, (paper_reward(attempt, verified, LexicalEncoder()) for attempt in attempts), strict=False))
-    print(printed)
+    refused = ("edits the test", "exits early", "skips the tests")
+    for name, paid_by_the_paper in printed.items():
+        assert paid_by_the_paper is not None
+        assert paid_by_the_paper.refinement < -4.0 if name in refused else paid_by_the_paper.refinement > 0.0, name
 
 
 def test_bugs_are_planted_in_any_repository(runner: Runner, tmp_path: Path) -> None:
@@ -129,7 +128,12 @@ def test_bugs_are_planted_in_any_repository(runner: Runner, tmp_path: Path) -> N
     assert all(p.path == "calc.py" and p.right != p.wrong for p in found)
     opened = open_planted(found[0], runner, tmp_path / "opened")
     assert not isinstance(opened, str), opened
-    assert is_verified(template_teacher(opened).rounds[0])
+    assert [failure.test_id for failure in opened.reproduction.failures] == ["test_calc.py::test_add"]
+
+
+def quickly(opened: Opened) -> Trajectory:
+    """A teacher whose answer was verified elsewhere."""
+    return Trajectory(f"planted/{opened.planted.id}", recorded_problem(opened), (round_of(),), 0)
 
 
 def test_a_killed_collection_goes_on_and_counts_what_it_leaves_out(runner: Runner, planted: Planted, tmp_path: Path) -> None:
@@ -139,12 +143,12 @@ def test_a_killed_collection_goes_on_and_counts_what_it_leaves_out(runner: Runne
     guarded = guard({"kept apart": ["def squares(count):\n    return [k * k for k in range(count) if k % 3]\n"]})
     source = [planted, replace(planted, id="again"), silent, evaluated]
     reports: list[int] = []
-    state = collect(source, template_teacher, runner, tmp_path, guarded, held_out=0.0, report=lambda s: reports.append(s.kept))
+    state = collect(source, quickly, runner, tmp_path, guarded, held_out=0.0, report=lambda s: reports.append(s.kept))
     assert (state.kept, state.resumed) == (1, 0)
     assert state.left_out == {"the same wrong code again": 1, "no test notices the bug": 1, "stands in the evaluation set kept apart": 1}
     with (tmp_path / "train.jsonl").open("a") as file:
         file.write('{"format": "1.0", "id": "cut')
-    again = collect(source[:1], template_teacher, runner, tmp_path, guarded, held_out=0.0)
+    again = collect(source[:1], quickly, runner, tmp_path, guarded, held_out=0.0)
     assert (again.kept, again.resumed) == (0, 1)
     [kept] = read_trajectories(tmp_path / "train.jsonl")
     card = json.loads((tmp_path / "card.json").read_text())

@@ -32,6 +32,7 @@ def recipe(model: Path, reward: str = "gated") -> Recipe:
     return Recipe(str(model), reward=RewardOptions(reward), rollouts=ONLINE, ppo=PpoOptions(steps=2, batch=4, epochs=1))  # type: ignore[arg-type]
 
 
+@pytest.mark.training
 def test_a_policy_is_sampled_as_it_is_and_learns_from_it(
     tiny: Path, tokens: Tokens, runner: Runner, planted_bug: Bug, tmp_path: Path
 ) -> None:
@@ -56,12 +57,11 @@ def told(orders: Sequence[Order], runner: Runner) -> Iterator[tuple[int, Traject
     yield 1, "no test notices the bug"
 
 
-@pytest.mark.parametrize("reward", ["paper", "gated"])
 def test_planted_bugs_bring_their_own_references(
-    reward: str, tiny: Path, tokens: Tokens, runner: Runner, planted_bug: Bug, tmp_path: Path
+    tiny: Path, tokens: Tokens, runner: Runner, planted_bug: Bug, tmp_path: Path
 ) -> None:
     policy, said = load_policy(tiny, PolicyOptions(LoraOptions(rank=2))), list[str]()
-    two = replace(recipe(tiny, reward), rollouts=replace(ONLINE, bugs=2, rounds=0))
+    two = replace(recipe(tiny, "paper"), rollouts=replace(ONLINE, bugs=2, rounds=0))
     batches = online_batches(policy, [planted_bug], lambda orders: told(orders, runner), tokens, LexicalEncoder(), two,
                              Registry(tmp_path / "registry"), tmp_path / "policy", {}, said.append)  # fmt: skip
     right, wrong = batches(0)

@@ -68,6 +68,7 @@ def test_an_order_is_itself_again_after_the_wire(planted_bug: Bug) -> None:
     assert read_order(order_json(order)) == order
 
 
+@pytest.mark.training
 def test_an_order_is_attempted_as_production_would(runner: Runner, planted_bug: Bug) -> None:
     done = attempt_here(runner, Scripted(answer("    return a + b\n")))(orders(planted_bug, 1, 0)[0])
     assert isinstance(done, Trajectory)
