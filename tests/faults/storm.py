@@ -224,7 +224,7 @@ def run(deliveries: int, mode: str, seed: int, folder: Path, patience: float = 2
         environment = {
             "WEBHOOK_SECRET": SECRET, "APP_ID": str(app.id), "ACCOUNT_ID": str(app.bot.id), "PRIVATE_KEY": app.private_key,
             "API_URL": emulator.at.api, "WEB_URL": emulator.at.web, "DATA_DIR": str(data), "SWEEP_SECONDS": "0.5", "LEASE_SECONDS": "6",
-            "RESEND_SECONDS": "5", "REDELIVERY_SECONDS": "2", "MAX_ATTEMPTS": "40", "BACKOFF_SECONDS": "0.5", "REPAIR_WORKERS": "2",
+            "RESEND_SECONDS": "10", "REDELIVERY_SECONDS": "2", "MAX_ATTEMPTS": "40", "BACKOFF_SECONDS": "0.5", "REPAIR_WORKERS": "2",
             "REPAIR_SECONDS": "60"}  # fmt: skip
         if mode == "broker":
             database = stack.enter_context(services.postgres()).url
