@@ -45,7 +45,7 @@ def pretrain(
 def table(
     out: Out, recipe: RecipeName = SMALL, threads: Threads = 1,
     seed: Annotated[list[int] | None, typer.Option(help="Only the stages of this seed (may be given again); default the recipe's.")] = None,
-    verify_minutes: Annotated[float, typer.Option(min=0.0, help="At most so long for verification; the rest counts as wrong.")] = 1e6,
+    verify_minutes: Annotated[float, typer.Option(min=0.0, help="So long for production's verification; the rest is told.")] = 1e6,
 ) -> None:  # fmt: skip
     """Base, SFT and PPO with both rewards, measured on bugs that nothing was learned from: table.md, table.json, table.png."""
     with explained():

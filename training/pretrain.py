@@ -34,7 +34,7 @@ class ModelOptions:
     vocabulary: int = 1200
     hidden: int = 128
     layers: int = 4
-    heads: int = 4
+    heads: int = 2
     feed_forward: int = 384
     context: int = 768
     copying: bool = True

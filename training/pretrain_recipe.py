@@ -38,10 +38,11 @@ class RewardedOptions:
 @dataclass(frozen=True)
 class MeasuredOptions:
     """The bugs of the table: one in each task of ``ids`` that can be judged, up to ``bugs``; ``samples`` chains for each, of a first
-    answer and one refinement. ``seed``: from 1000 on for reported figures."""
+    answer and one refinement. ``seed``: from 1000 on for reported figures. ``longest``: characters of a program."""
 
     ids: str = "11-510"
     bugs: int = 300
+    longest: int = 250
     samples: int = 4
     seed: int = 1000
 

@@ -142,7 +142,7 @@ def measured_bugs(recipe: SmallRecipe, runner: Runner, out: Path, tell: Tell) ->
         raise DataError(f"the ids {options.ids} reach into 601-974, which are learned from")
     if set(ids) & set(REPORTED) and options.seed < 1000:
         raise DataError("MBPP 11-510 are for reported figures: give a seed from 1000 on, or measure on 511-600")
-    tasks = [task for task in read_tasks(ids) if len(task.program) <= recipe.corpus.longest]
+    tasks = [task for task in read_tasks(ids) if len(task.program) <= options.longest]
     oracles = make_oracles(runner, tasks, options.seed)
     refused = Refused()
     found = plant_measured(runner, tasks, oracles, recipe.corpus.kinds, options.seed, refused)
@@ -211,8 +211,8 @@ def write_table(
         f"{len(rows['base'][0])} bugs planted in MBPP {recipe.measured.ids} ({', '.join(kinds)}; one line each), seeds "
         f"{', '.join(map(str, seeds))}, {recipe.measured.samples} chains a bug and seed at temperature {recipe.sample.temperature:g}.",
         "Percent with 95 % intervals, bootstrapped over seeds and bugs; differences paired, * where the interval excludes 0.",
-        f"Right: shown and hidden tests pass and production's verification accepts it. Different repairs verified: {looked}, {refused} of "
-        f"them refused; {missing} not verified, which count as wrong.",
+        f"Right: shown and hidden asserts hold and held-back inputs give what the reference gives (run in the sandbox). Of the different "
+        f"repairs {looked} went through production's verification, which refused {refused}: these count as wrong; {missing} did not go.",
     ]  # fmt: skip
     table = out / "table.md"
     table.write_text(markdown(told, about), encoding="utf-8")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,16 @@ def key_of(bug: str, text: str) -> str:
 
 
 def repairs(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """By bug: the texts that the quick look found right, by key."""
+    """By bug: the texts that the quick look found right, by key; bugs that were repaired most often first."""
     found: dict[str, dict[str, str]] = {}
+    often: Counter[str] = Counter()
     for row in rows:
         for chain in row["chains"]:
             for one in chain:
                 if one["quick"]:
                     found.setdefault(row["id"], {})[key_of(row["id"], one["text"])] = one["text"]
-    return found
+                    often[row["id"]] += 1
+    return {name: found[name] for name, _ in often.most_common()}
 
 
 def read_verdicts(file: Path) -> Verdicts:
@@ -93,9 +96,9 @@ def _append(file: Path, row: Mapping[str, Any]) -> None:
 
 
 def judged(rows: Sequence[Mapping[str, Any]], verdicts: Verdicts) -> list[list[list[bool]]]:
-    """(bugs, chains, answers): right by the quick look, and accepted by the verification."""
-    return [
-        [[bool(one["quick"]) and verdicts.get(key_of(row["id"], one["text"]), {}).get("accepted", False) is True for one in chain]
-         for chain in row["chains"]]
-        for row in rows
-    ]  # fmt: skip
+    """(bugs, chains, answers): right by the quick look, and not refused by the verification where that was made."""
+
+    def right(name: str, one: Mapping[str, Any]) -> bool:
+        return bool(one["quick"]) and verdicts.get(key_of(name, one["text"]), {}).get("accepted", True) is True
+
+    return [[[right(row["id"], one) for one in chain] for chain in row["chains"]] for row in rows]

@@ -67,7 +67,7 @@ def test_the_model_copies_before_it_has_learned_anything() -> None:
         def __len__(self) -> int:
             return 500
 
-    options = ModelOptions(hidden=128, layers=2, heads=4, feed_forward=64)
+    options = ModelOptions(hidden=128, layers=2, heads=2, feed_forward=64)
     assert copied_share(new_model(options, Vocabulary(), 0).eval(), 500, 1) > 0.8
     assert copied_share(new_model(replace(options, copying=False), Vocabulary(), 0).eval(), 500, 1) < 0.05
     with pytest.raises(ValueError, match="two layers"):

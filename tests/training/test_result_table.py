@@ -73,12 +73,12 @@ def test_no_wrong_answer_is_a_rate_of_nan_not_a_crash() -> None:
     assert np.isnan(rate(_column(_measured([True], [True]))).value)
 
 
-def test_only_what_was_verified_is_right() -> None:
+def test_what_the_verification_refuses_is_wrong() -> None:
     rows = _measured([True], [False, True], [True])
     wanted = repairs(rows)
     assert {name: list(texts.values()) for name, texts in wanted.items()} == {"b0": ["t"], "b1": ["t"], "b2": ["t"]}
     verdicts = {key_of("b0", "t"): {"accepted": True}, key_of("b1", "t"): {"accepted": False}}
-    assert judged(rows, verdicts) == [[[True]], [[False, False]], [[False]]]
+    assert judged(rows, verdicts) == [[[True]], [[False, False]], [[True]]]
 
 
 def test_verification_is_productions_and_is_kept(runner: Runner, tmp_path: Path) -> None:
