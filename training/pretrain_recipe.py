@@ -49,10 +49,12 @@ class MeasuredOptions:
 
 @dataclass(frozen=True)
 class SmallRecipe:
-    """``seeds``: of fine-tuning, collection, PPO and sampling; the pretrained base is one."""
+    """``seeds``: of fine-tuning, collection, PPO and sampling; the pretrained base is one. ``one_sft``: so is the fine-tuned model, that
+    of the first seed: for machines on which three take too long. Its own spread over seeds is then not in the table."""
 
     name: str = "ledex-small"
     seeds: tuple[int, ...] = (1, 2, 3)
+    one_sft: bool = False
     corpus: CorpusOptions = field(default_factory=CorpusOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
     pretrain: FitOptions = field(default_factory=FitOptions)

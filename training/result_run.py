@@ -87,6 +87,7 @@ def sft_rows(bugs: Sequence[Planted], tokenizer: Any) -> list[Row]:
 
 def fine_tune(recipe: SmallRecipe, out: Path, seed: int, tell: Tell, most_seconds: float = float("inf")) -> bool:
     """``seed-N/sft`` from the base model; whether it is at its end."""
+    seed = recipe.seeds[0] if recipe.one_sft else seed
     folder = out / f"seed-{seed}" / "sft"
     if (folder / DONE).exists():
         return True
@@ -110,7 +111,7 @@ def reinforce(recipe: SmallRecipe, runner: Runner, out: Path, seed: int, name: R
     done = folder / "rewards.json"
     if done.exists():
         return folder / "policy"
-    start = out / f"seed-{seed}" / "sft" / "model"
+    start = _checkpoint(recipe, out, seed, "sft")
     bugs = read_bugs(out / "data" / REWARDED)
     chosen = random.Random(f"rewarded/{seed}").sample(bugs, min(recipe.rewarded.bugs, len(bugs)))
     answers = collect_answers(start, chosen, recipe.rewarded.samples, recipe.sample, runner, seed, out / f"seed-{seed}" / "answers.jsonl")
@@ -181,7 +182,8 @@ def measure_stage(
 ) -> None:
     """Sample and run a stage's answers to the table's bugs, once."""
     found = [Measured(planted, bug.oracle) for bug, planted in bugs]
-    rows = measure(_checkpoint(out, seed, stage), found, recipe.measured.samples, recipe.sample, runner, seed, _rows_of(out, seed, stage))
+    rows = measure(_checkpoint(recipe, out, seed, stage), found, recipe.measured.samples, recipe.sample, runner, seed,
+                   _rows_of(out, seed, stage))  # fmt: skip
     first = [chain[0]["quick"] for row in rows for chain in row["chains"]]
     later = [any(one["quick"] for one in chain) for row in rows for chain in row["chains"]]
     read = [chain[0]["read"] for row in rows for chain in row["chains"]]
@@ -209,7 +211,8 @@ def write_table(
     kinds = sorted({row["kind"] for row in rows["base"][0]})
     about = [
         f"{len(rows['base'][0])} bugs planted in MBPP {recipe.measured.ids} ({', '.join(kinds)}; one line each), seeds "
-        f"{', '.join(map(str, seeds))}, {recipe.measured.samples} chains a bug and seed at temperature {recipe.sample.temperature:g}.",
+        f"{', '.join(map(str, seeds))}, {recipe.measured.samples} chains a bug and seed at temperature {recipe.sample.temperature:g}."
+        f"{' One SFT model for all seeds.' if recipe.one_sft else ''}",
         "Percent with 95 % intervals, bootstrapped over seeds and bugs; differences paired, * where the interval excludes 0.",
         f"Right: shown and hidden asserts hold and held-back inputs give what the reference gives (run in the sandbox). Of the different "
         f"repairs {looked} went through production's verification, which refused {refused}: these count as wrong; {missing} did not go.",
@@ -221,10 +224,12 @@ def write_table(
     return table
 
 
-def _checkpoint(out: Path, seed: int, stage: str) -> Path:
+def _checkpoint(recipe: SmallRecipe, out: Path, seed: int, stage: str) -> Path:
     if stage == "base":
         return out / "base" / "model"
-    return out / f"seed-{seed}" / stage / ("model" if stage == "sft" else "policy")
+    if stage == "sft":
+        return out / f"seed-{recipe.seeds[0] if recipe.one_sft else seed}" / stage / "model"
+    return out / f"seed-{seed}" / stage / "policy"
 
 
 def _rows_of(out: Path, seed: int, stage: str) -> Path:
