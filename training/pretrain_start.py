@@ -54,7 +54,8 @@ def build_copying(model: Any, seed: int) -> None:
         first.v_proj.weight[head * size : head * size + part] = token
         first.o_proj.weight[:, head * size : head * size + part] = _WRITTEN * written[head].T
         query, key = torch.zeros(size, hidden), torch.zeros(size, hidden)
-        halves = slow[torch.randperm(len(slow), generator=generator)].split(-(-len(slow) // 2))
+        shuffled, half = slow[torch.randperm(len(slow), generator=generator)], -(-len(slow) // 2)
+        halves = (shuffled[:half], shuffled[half:])
         for places, asked, told, weight in zip(halves, (token, written[0]), (written[0], written[1]), (1.0, _BEFORE), strict=True):
             # Both heads match in directions of their own, so that they err in different places.
             turned, used = _rotation(part, generator), places[:part]
@@ -68,7 +69,7 @@ def build_copying(model: Any, seed: int) -> None:
 
 def _rotation(size: int, generator: torch.Generator) -> torch.Tensor:
     """(size, size): rows of length 1 that are orthogonal."""
-    rows, _ = torch.linalg.qr(torch.randn(size, size, generator=generator))
+    rows: torch.Tensor = torch.linalg.qr(torch.randn(size, size, generator=generator))[0]
     return rows
 
 

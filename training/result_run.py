@@ -106,6 +106,7 @@ def reinforce(recipe: SmallRecipe, runner: Runner, out: Path, seed: int, name: R
     """``seed-N/ppo-NAME`` from ``seed-N/sft``, on answers sampled from that once for both rewards; the model's folder."""
     from training.policy import PolicyOptions, load_policy
     from training.ppo import PpoOptions, offline_batches, train
+    from training.result_value import fit_value_head
 
     folder = out / f"seed-{seed}" / f"ppo-{name}"
     done = folder / "rewards.json"
@@ -121,6 +122,7 @@ def reinforce(recipe: SmallRecipe, runner: Runner, out: Path, seed: int, name: R
     tell(f"ppo-{name} {seed}: {', '.join(f'{k} {v:.3g}' for k, v in told.items())}")
     options = PpoOptions(**{**recipe.ppo.__dict__, "seed": seed})
     policy = load_policy(start, PolicyOptions(lora=None), device="cpu", seed=seed)
+    told["variance that the value head explains at the start"] = fit_value_head(policy, rollouts, options.advantage)
     train(policy, offline_batches(rollouts, options), options, folder)
     tokenizer.save_pretrained(folder / "policy")
     done.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
