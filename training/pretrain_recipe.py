@@ -49,8 +49,9 @@ class MeasuredOptions:
 
 @dataclass(frozen=True)
 class SmallRecipe:
-    """``seeds``: of fine-tuning, collection, PPO and sampling; the pretrained base is one. ``one_sft``: so is the fine-tuned model, that
-    of the first seed: for machines on which three take too long. Its own spread over seeds is then not in the table."""
+    """``seeds``: of fine-tuning, collection, PPO and sampling; the pretrained base is one. ``one_sft``: so are the fine-tuned
+    model, that of the first seed, and its answers that are rewarded: for machines on which three take too long. Their own spread over
+    seeds is then not in the table."""
 
     name: str = "ledex-small"
     seeds: tuple[int, ...] = (1, 2, 3)

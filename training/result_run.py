@@ -114,8 +114,11 @@ def reinforce(recipe: SmallRecipe, runner: Runner, out: Path, seed: int, name: R
         return folder / "policy"
     start = _checkpoint(recipe, out, seed, "sft")
     bugs = read_bugs(out / "data" / REWARDED)
-    chosen = random.Random(f"rewarded/{seed}").sample(bugs, min(recipe.rewarded.bugs, len(bugs)))
-    answers = collect_answers(start, chosen, recipe.rewarded.samples, recipe.sample, runner, seed, out / f"seed-{seed}" / "answers.jsonl")
+    # One fine-tuned model gives one collection.
+    drawn = recipe.seeds[0] if recipe.one_sft else seed
+    chosen = random.Random(f"rewarded/{drawn}").sample(bugs, min(recipe.rewarded.bugs, len(bugs)))
+    kept = out / f"seed-{drawn}" / "answers.jsonl"
+    answers = collect_answers(start, chosen, recipe.rewarded.samples, recipe.sample, runner, drawn, kept)
     tokenizer = _load_tokenizer(start)
     rollouts = rewarded(answers, {bug.id: bug for bug in chosen}, tokenizer, name)
     told = reward_statistics(rollouts)
@@ -184,8 +187,8 @@ def measure_stage(
 ) -> None:
     """Sample and run a stage's answers to the table's bugs, once."""
     found = [Measured(planted, bug.oracle) for bug, planted in bugs]
-    rows = measure(_checkpoint(recipe, out, seed, stage), found, recipe.measured.samples, recipe.sample, runner, seed,
-                   _rows_of(out, seed, stage))  # fmt: skip
+    each = 1 if stage == "base" else recipe.measured.samples  # it cannot write an answer's form: one chain says so
+    rows = measure(_checkpoint(recipe, out, seed, stage), found, each, recipe.sample, runner, seed, _rows_of(out, seed, stage))
     first = [chain[0]["quick"] for row in rows for chain in row["chains"]]
     later = [any(one["quick"] for one in chain) for row in rows for chain in row["chains"]]
     read = [chain[0]["read"] for row in rows for chain in row["chains"]]

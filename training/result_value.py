@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 
 from training.advantage import AdvantageOptions, place_rewards
+from training.pieces import pieces
 from training.policy import Policy, collate
-from training.ppo import pieces
 from training.rewarded import Rollout
 
 _RIDGE = 1.0
