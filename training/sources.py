@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -55,7 +56,8 @@ def sources(
 
 def _tasks(path: Path) -> list[mbpp.Task]:
     try:
-        return mbpp.read_tasks(range(1 << 40), path)
+        rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        return mbpp.read_tasks([row["task_id"] for row in rows], path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} holds no tasks as MBPP writes them (task_id, code, test_list, test_setup_code): {error}") from None
 

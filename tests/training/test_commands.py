@@ -14,6 +14,7 @@ from inference.adapters import Registry
 from inference.trajectory import Feedback, write_trajectories
 from tests.inference.model.scripted import ScriptedServer
 from tests.training.trajectories import round_of, trajectory, verdict
+from training.benchmark.mbpp import DATA
 from training.census import is_held_out
 from training.cli import main
 from training.experiment import PLOT, read_metrics
@@ -156,3 +157,26 @@ def test_an_adapter_is_published_by_force_and_not_without(
         active = Registry(tmp_path / "adapters").states().active
         assert active is not None
         assert set(server.adapters) == {active}
+
+
+@pytest.mark.training
+def test_from_a_planted_bug_to_the_gate(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEDEX_TRAINING_WORK", str(tmp_path / "work"))
+    chosen = recipe(tmp_path, tiny)
+    measured = '[bugs]\nids = "511-530"\ncount = 1\n[evaluate]\nsamples = 1\nrounds = 1\ncompletion_tokens = 32\n'
+    chosen.write_text(chosen.read_text() + measured)
+    rows = [line for line in DATA.read_text(encoding="utf-8").splitlines() if 600 < json.loads(line)["task_id"] < 606]
+    (tmp_path / "problems.jsonl").write_text("\n".join(rows) + "\n")
+    collecting = ("collect", "--out", tmp_path / "data", "--recipe", chosen, "--limit", "2", "--problems", tmp_path / "problems.jsonl")
+    told = command(*collecting)
+    assert "2 wrong programs with their attempts, 2 of them new" in told
+    again = command(*collecting)
+    assert "2 wrong programs with their attempts, 0 of them new" in again
+    command("sft", tmp_path / "data", "--out", tmp_path / "sft", "--recipe", chosen)
+    command("evaluate", "--out", tmp_path / "base", "--recipe", chosen)
+    told = command("evaluate", "--out", tmp_path / "new", "--recipe", chosen, "--weights", tmp_path / "sft" / "final", "--against",
+                   tmp_path / "base", "--strategy", "refine", "--mode", "explain")  # fmt: skip
+    assert "gate, explain-refine: not promoted, pass@1 is not better beyond noise" in told
+    told = command("evaluate", "--out", tmp_path / "base", "--recipe", chosen, "--mode", "refine", "--strategy", "resample")
+    assert "pass@1 after 1" in told
+    assert sorted(path.name for path in (tmp_path / "base").glob("*.jsonl")) == ["explain-refine.jsonl", "refine-resample.jsonl"]
