@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
+import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -22,6 +25,7 @@ from bot.feedback import capped
 from bot.models import FeedbackRow, FixRow, TrajectoryRow
 from inference.trajectory import Feedback, Trajectory, parse_trajectory, write_trajectories
 
+log = logging.getLogger(__name__)
 TREES = "trees"
 """The folder of the sources, beside the file."""
 
@@ -58,6 +62,20 @@ def export(context: Context, out: Path | None, stream: IO[str], since: float = 0
     except OSError as error:
         raise ExportFailed(f"{out or 'the output'} cannot be written: {error.strerror or error}") from None
     return Exported(count, len(trees))
+
+
+def follow(
+    context: Context, out: Path, since: float, seconds: float, report: Callable[[Exported], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:  # fmt: skip
+    """Write ``out`` anew every ``seconds``, for ever: what `ledex-train loop` watches. A reader sees one writing or the next, whole; what
+    was taken back meanwhile is in none that follows. A disk that is full for an hour ends nothing. Raises what the database raises."""
+    while True:
+        try:
+            report(export(context, out, sys.stdout, since))
+        except ExportFailed as error:
+            log.warning("%s; tried again in %.0f s", error, seconds)
+        sleep(seconds)
 
 
 def found(session: Session, since: float, now: float) -> Iterator[tuple[Trajectory, tuple[int, str] | None]]:

@@ -147,13 +147,25 @@ def export(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write here, and sources to trees/ beside it; default: standard output, no sources.")
     ] = None,
+    follow: Annotated[
+        float | None, typer.Option(min=1.0, metavar="SECONDS", help="Go on, and write the file anew so often; for `ledex-train loop`.")
+    ] = None,
 ) -> None:
     """Write what repositories allow to be learnt from, one trajectory a line (policy: learning.use_feedback, learning.share_code)."""
+    from bot.export import Exported
     from bot.export import export as write
+    from bot.export import follow as go_on
 
+    def told(written: Exported) -> None:
+        tell(f"{written.trajectories} trajectories, {written.trees} sources")
+
+    if follow is not None and out is None:
+        raise fail("--follow writes the same file again and again: name it with --out FILE")
     with _explained():
-        written = write(_database_only(), out, sys.stdout, since.replace(tzinfo=UTC).timestamp() if since is not None else 0.0)
-    tell(f"{written.trajectories} trajectories, {written.trees} sources")
+        context, begin = _database_only(), since.replace(tzinfo=UTC).timestamp() if since is not None else 0.0
+        if follow is not None and out is not None:
+            go_on(context, out, begin, follow, told)
+        told(write(context, out, sys.stdout, begin))
 
 
 @commands.command()

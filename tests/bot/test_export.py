@@ -19,7 +19,7 @@ from bot import cli
 from bot.demo.emulator import script
 from bot.demo.emulator.state import Pull
 from bot.erasure import enforce_retention, trees_folder
-from bot.export import ExportFailed, export
+from bot.export import Exported, ExportFailed, export, follow
 from bot.models import FixRow, TrajectoryRow
 from bot.recording import archive
 from inference import trajectory as format_module
@@ -171,3 +171,33 @@ def test_the_same_tree_gives_the_same_archive(tmp_path: Path) -> None:
 def test_the_command_writes_lines_and_says_beside_them_how_many(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli.app, ["export", "--since", "2026-11-01"], env={"LEDEX_BOT_DATA_DIR": str(tmp_path)})
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "ledex: 0 trajectories, 0 sources\n")
+
+
+class Ended(Exception):
+    """Somebody stops the command."""
+
+
+@pytest.mark.parametrize("case", [LEARNING], indirect=True)
+def test_followed_the_file_grows_with_what_is_posted_and_a_full_disk_ends_nothing(case: Case, tmp_path: Path) -> None:
+    out, counts, slept = tmp_path / "there" / "out.jsonl", list[int](), list[float]()
+
+    def meanwhile(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 1:
+            out.parent.mkdir()  # until now nothing could be written
+        if len(slept) == 2:
+            posted(case)
+        if len(slept) == 3:
+            raise Ended
+
+    def report(written: Exported) -> None:
+        counts.append(sum(one.problem.repository == case.repository.full_name for one in read_trajectories(out)))
+
+    with pytest.raises(Ended):
+        follow(case.stage.context, out, 0.0, 9.0, report, meanwhile)
+    assert (counts, slept) == ([0, 1], [9.0, 9.0, 9.0])
+
+
+def test_what_is_followed_needs_a_file() -> None:
+    done = CliRunner().invoke(cli.app, ["export", "--follow", "5"])
+    assert (done.exit_code, "--out FILE" in done.output) == (2, True)
