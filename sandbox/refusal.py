@@ -275,11 +275,11 @@ def _literals(tree: ast.AST) -> Iterator[str]:
 
 
 def _compared(tree: ast.AST) -> Iterator[str]:
-    """Literals on either side of ==, in, is or as a case pattern: what special-casing looks like."""
+    """Literals on either side of ==, in, is, their opposites, or as a case pattern: what special-casing looks like."""
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Compare)
-            and any(isinstance(o, (ast.Eq, ast.In, ast.Is)) for o in node.ops)
+            and any(isinstance(o, (ast.Eq, ast.NotEq, ast.In, ast.NotIn, ast.Is, ast.IsNot)) for o in node.ops)
             or isinstance(node, ast.MatchValue)
         ):
             yield from _literals(node)

@@ -230,6 +230,8 @@ def test_a_literal_of_the_test_that_is_newly_compared_with_is_found() -> None:
     change = {"a.py": (BEFORE, b"def f(x):\n    if x == [10, 20]:\n        return 3\n    return x\n")}
     assert special_cased(change, literals) in ("10", "20")
     assert special_cased({"a.py": (BEFORE, b"def f(x):\n    return {'total': 1}[x]\n")}, literals) == "'total'"
+    assert special_cased({"a.py": (BEFORE, b"def f(x):\n    return x if x != 'total' else 1\n")}, literals) == "'total'"
+    assert special_cased({"a.py": (BEFORE, b"def f(x):\n    return 1 if x not in ('total',) else 2\n")}, literals) == "'total'"
     assert (
         special_cased({"a.py": (BEFORE, b"def f(x):\n    match x:\n        case 'total':\n            return 1\n")}, literals) == "'total'"
     )
