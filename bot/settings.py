@@ -80,7 +80,7 @@ class BotSettings(BaseSettings):
     )
     max_attempts: int = Field(default=5, ge=1, description="How often a job is started before it is given up.")
     backoff_seconds: float = Field(
-        default=5.0, gt=0, description="How long after an attempt that failed the next one begins; doubled at each further one, up to 600."
+        default=5.0, gt=0, description="How long after an attempt that failed the next one begins; doubled up to six times."
     )
     job_days: float = Field(default=3.0, gt=0, description="A job that could not run for so long is dropped.")
     delivery_days: float = Field(default=7.0, gt=0, description="How long the bodies of deliveries are kept.")

@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 TASK = "ledex.run_job"
 LONGEST_TASK_SECONDS = 6 * 3600
 """Above the time any job may take; Redis gives a message to another worker when its task ran longer."""
-LONGEST_BACKOFF_SECONDS = 600.0
+DOUBLINGS = 6
+"""Of the time between two attempts: killed attempts count too, and a job must not wait for hours because its worker was restarted often."""
 REFUSALS = 3
 """The same refusal of GitHub's so often in a row is believed."""
 Extras = dict[str, tuple[float, Callable[[Context], None]]]
@@ -126,7 +127,7 @@ def _refused(context: Context, claim: Claim, no: Refused) -> list[int]:
 
 
 def _backoff(context: Context, claim: Claim) -> float:
-    return min(context.settings.backoff_seconds * 2.0 ** min(claim.attempt - 1, 30), LONGEST_BACKOFF_SECONDS)
+    return context.settings.backoff_seconds * 2.0 ** min(claim.attempt - 1, DOUBLINGS)
 
 
 @contextmanager

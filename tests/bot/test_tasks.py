@@ -106,6 +106,15 @@ def test_a_handler_that_raises_is_tried_again_later_and_then_given_up(context: C
     assert (row(context, job_id).state, row(context, job_id).reason) == ("failed", "ValueError, 2 times")
 
 
+def test_a_job_that_was_killed_often_waits_no_longer_than_after_six_doublings(context: Context) -> None:
+    context, job_id = with_job(context, fail, max_attempts=40, backoff_seconds=0.5)
+    with context.database.writing() as session:
+        session.get_one(JobRow, job_id).attempts = 12
+    now = time.time()
+    run_job(context, job_id)
+    assert row(context, job_id).not_before == pytest.approx(now + 32, abs=5)
+
+
 def test_what_an_exception_says_reaches_neither_the_log_nor_the_database(context: Context, caplog: pytest.LogCaptureFixture) -> None:
     context, job_id = with_job(context, fail)
     with caplog.at_level(logging.DEBUG):
