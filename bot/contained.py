@@ -45,8 +45,7 @@ def repair_anywhere(request: RepairRequest) -> Outcome:
 
 def image_name(environment: EnvironmentPolicy) -> str:
     """The image that is the root of the run; tests with services and without an image run in Python's own."""
-    version = environment.python if environment.python and not environment.python.startswith("/") else "3"
-    return environment.image or f"python:{version}"
+    return environment.image or f"python:{environment.python or '3'}"
 
 
 def needed(runner: ContainerRunner, text: str) -> Image:

@@ -29,7 +29,6 @@ OPT_IN_LABEL = "ledex"
 _MAX_BYTES = 256 * 1024
 UNHEEDED = (
     ("environment", "network", "package indexes are reachable while the environment is built, and nothing ever afterwards"),
-    ("environment", "python", "the interpreter is chosen by what the project says of itself; in a container it is the image's"),
     ("verify", "full_suite", "every test is run"),
 )
 """Keys that a file may set and that change nothing yet, with what holds instead."""

@@ -25,7 +25,7 @@ class EnvironmentPolicy(_Table):
     setup: tuple[str, ...] = Field(default=(), description="Commands that build the environment, instead of what is detected.")
     test: str | None = Field(default=None, description="The command that runs the tests; detected when absent.")
     report: str | None = Field(default=None, description="JUnit XML that the test command writes, relative to the repository.")
-    python: str | None = Field(default=None, description="The interpreter to use, such as '3.12' or an absolute path.")
+    python: str | None = Field(default=None, pattern=r"^3\.\d{1,2}$", description="The version of Python to build with, such as '3.12'.")
     network: Literal["off", "setup-only"] = Field(
         default="setup-only", description="Package indexes are reachable during set-up only, or never."
     )

@@ -271,6 +271,6 @@ def open_bench(
     else:
         environment = build_environment(
             head.tree(), runner, settings=settings, repository=request.repository or str(request.path.resolve()),
-            setup=policy.environment.setup, environment=variables, timeout=request.setup_timeout,
+            setup=policy.environment.setup, environment=variables, timeout=request.setup_timeout, python=policy.environment.python,
             progress=lambda text: report(Progress("environment", text)))  # fmt: skip
     return Bench(runner, environment, plan, policy.run_limits(), tuple(variables.items())), environment.notes

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +29,7 @@ FORMAT = 1
 """Part of every key: raise it when a build would come out differently."""
 OVERLAY = "/ledex-overlay"
 Progress = Callable[[str], None]
+_ADD_ONE = "install a suitable one and name it in LEDEX_SANDBOX_INTERPRETERS"
 
 _PROBE = (
     "import sys,json,sysconfig,importlib.util as u\n"
@@ -74,8 +75,10 @@ def build_environment(
     timeout: float = 600,
     progress: Progress | None = None,
     interpreter: Interpreter | None = None,
+    python: str | None = None,
 ) -> Environment:
-    """The environment of a tree, from the cache or built now; with ``interpreter``, or the best fit of this machine.
+    """The environment of a tree, from the cache or built now; with ``interpreter``, this machine's of the version ``python`` ("3.12"), or
+    its best fit.
 
     ``repository`` and ``trust`` name whose build it is: no other repository or trust level is ever served it. ``setup`` are shell
     commands run in the tree after its dependencies, ``environment`` more variables for both. Raises EnvironmentFailed with one sentence.
@@ -84,7 +87,7 @@ def build_environment(
     tell = progress or (lambda sentence: None)
     files = read_project_files(tree)
     requirements = detect(files)
-    chosen = interpreter or _choose(requirements, settings)
+    chosen = interpreter or _choose(requirements, settings, python)
     indexes = configured_indexes()
     key = _key(tree, files, requirements, chosen, indexes, setup, environment)
     cache = EnvironmentCache(settings.cache_folder, settings.cache_bytes)
@@ -150,16 +153,24 @@ def existing_environment(
         notes=tuple(notes), leases=overlay[1] if overlay else ())  # fmt: skip
 
 
-def _choose(requirements: Requirements, settings: SandboxSettings) -> Interpreter:
+def _choose(requirements: Requirements, settings: SandboxSettings, asked: str | None) -> Interpreter:
     found = {i.version: i for i in discover(settings.interpreters)}
+    if asked is not None:
+        for version, interpreter in found.items():
+            if asked == f"{version[0]}.{version[1]}":
+                return interpreter
+        raise EnvironmentFailed(f"Python {asked} is asked for (environment.python), and this machine has {_versions(found)}: {_ADD_ONE}")
     version = choose(found, requirements.python, requirements.pinned_python, requirements.newest_tested, sys.version_info[:2])
     if version is None:
-        here = ", ".join(f"{v[0]}.{v[1]}" for v in sorted(found)) or "none"
         raise EnvironmentFailed(
-            f"the project requires Python {requirements.python or requirements.pinned_python}, and this machine has {here}: "
-            "install a suitable one and name it in LEDEX_SANDBOX_INTERPRETERS, or give an environment with --python"
+            f"the project requires Python {requirements.python or requirements.pinned_python}, and this machine has {_versions(found)}: "
+            f"{_ADD_ONE}, or give an environment with --python"
         )
     return found[version]
+
+
+def _versions(found: Iterable[tuple[int, int]]) -> str:
+    return ", ".join(f"{major}.{minor}" for major, minor in sorted(found)) or "none"
 
 
 def _key(

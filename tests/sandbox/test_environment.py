@@ -325,6 +325,15 @@ def test_a_required_python_that_is_not_here_is_said(tmp_path: Path, runner: Runn
         build_environment(tree, runner, settings=settings, repository="example/new")
 
 
+def test_the_python_that_was_asked_for_is_used_or_said_to_be_missing(tmp_path: Path, runner: Runner, settings: SandboxSettings) -> None:
+    tree = write(tmp_path / "tree", {"m.py": ""})
+    oldest = min(i.version for i in discover(settings.interpreters) if i.version >= (3, 9))
+    built = build_environment(tree, runner, settings=settings, repository="example/asked", python=f"{oldest[0]}.{oldest[1]}")
+    assert built.version == oldest
+    with pytest.raises(EnvironmentFailed, match=r"Python 3\.99 is asked for .*this machine has \d.*LEDEX_SANDBOX_INTERPRETERS"):
+        build_environment(tree, runner, settings=settings, repository="example/asked", python="3.99")
+
+
 def test_an_index_with_a_password_is_refused() -> None:
     with pytest.raises(EnvironmentFailed, match="needs a password"):
         configured_indexes({"PIP_INDEX_URL": "https://user:word@pypi.example.org/simple"}, ())
