@@ -156,8 +156,8 @@ def existing_environment(
 def _choose(requirements: Requirements, settings: SandboxSettings, asked: str | None) -> Interpreter:
     found = {i.version: i for i in discover(settings.interpreters)}
     if asked is not None:
-        for version, interpreter in found.items():
-            if asked == f"{version[0]}.{version[1]}":
+        for (major, minor), interpreter in found.items():
+            if asked == f"{major}.{minor}":
                 return interpreter
         raise EnvironmentFailed(f"Python {asked} is asked for (environment.python), and this machine has {_versions(found)}: {_ADD_ONE}")
     version = choose(found, requirements.python, requirements.pinned_python, requirements.newest_tested, sys.version_info[:2])
