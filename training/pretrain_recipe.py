@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
-
-from training import DataError
 from training.corpus import CorpusOptions
 from training.ppo import PpoOptions
 from training.pretrain import FitOptions, ModelOptions
-
-RECIPES = Path(__file__).with_name("recipes")
+from training.recipe_file import read_recipe_file
 
 
 @dataclass(frozen=True)
@@ -68,27 +62,4 @@ class SmallRecipe:
 
 def read_small_recipe(path: Path) -> SmallRecipe:
     """A recipe by its path, or by the name of one that ships with the package. Raises DataError."""
-    shipped = RECIPES / f"{path}.toml"
-    file = shipped if not path.exists() and shipped.is_file() else path
-    try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"the recipe {path} cannot be read ({error.strerror or error}); small ships with the package") from None
-    except ValueError as error:
-        raise DataError(f"{file} is no TOML: {error}") from None
-    _check_keys(data, SmallRecipe, file, "")
-    try:
-        return TypeAdapter(SmallRecipe).validate_python(data)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise DataError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-
-
-def _check_keys(data: dict[str, Any], kind: type[Any], file: Path, prefix: str) -> None:
-    names = {one.name for one in fields(kind)}
-    hints = get_type_hints(kind)
-    for key, value in data.items():
-        if key not in names:
-            raise DataError(f"{file}: there is no setting {prefix}{key}; known are {', '.join(sorted(names))}")
-        if isinstance(value, dict) and is_dataclass(hints[key]) and isinstance(hints[key], type):
-            _check_keys(value, hints[key], file, f"{prefix}{key}.")
+    return read_recipe_file(path, SmallRecipe, ("small",))

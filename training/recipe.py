@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
-
-from training import DataError
 from training.evaluation import EvaluationOptions
 from training.ppo import PpoOptions
+from training.recipe_file import RECIPES, read_recipe_file
 from training.rewarded import RewardOptions
 from training.sft import SftOptions
 from training.statistics import Gate
-
-RECIPES = Path(__file__).with_name("recipes")
 
 
 @dataclass(frozen=True)
@@ -94,29 +90,4 @@ def shipped_recipes() -> list[str]:
 
 def read_recipe(path: Path) -> Recipe:
     """A recipe by its path, or by the name of one that ships with the package. Raises DataError."""
-    shipped = RECIPES / f"{path}.toml"
-    file = shipped if not path.exists() and shipped.is_file() else path
-    try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        names = ", ".join(shipped_recipes())
-        raise DataError(f"the recipe {path} cannot be read ({error.strerror or error}); these ship with the package: {names}") from None
-    except ValueError as error:
-        raise DataError(f"{file} is no TOML: {error}") from None
-    _known(data, Recipe, file, "")
-    try:
-        return TypeAdapter(Recipe).validate_python(data)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise DataError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-
-
-def _known(data: dict[str, Any], kind: type[Any], file: Path, prefix: str) -> None:
-    """Refuse a key that no setting has, in sections and in their sections too: a misspelt one would be silently without effect."""
-    types = get_type_hints(kind)
-    names = {one.name for one in fields(kind)}
-    for key, value in data.items():
-        if key not in names:
-            raise DataError(f"{file}: there is no setting {prefix}{key}; known are {', '.join(sorted(names))}")
-        if isinstance(value, dict) and isinstance(types[key], type) and is_dataclass(types[key]):
-            _known(value, types[key], file, f"{prefix}{key}.")
+    return read_recipe_file(path, Recipe, shipped_recipes())

@@ -141,5 +141,5 @@ def test_the_shipped_recipe_is_read_and_a_wrong_key_is_named(tmp_path: Path) -> 
         file.write_text(text)
         with pytest.raises(DataError, match=part):
             read_small_recipe(file)
-    with pytest.raises(DataError, match="small ships"):
+    with pytest.raises(DataError, match=r"these ship with the package: small$"):
         read_small_recipe(tmp_path / "none.toml")
