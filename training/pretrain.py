@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from training.pretrain_start import ROPE_THETA, build_copying
 
 CURVES = ("loss", "held_out_loss", "learning_rate", "gradient_norm", "tokens_per_second")
 DONE = "done.json"
+_WIDTH = 16
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class FitOptions:
     """``batch_tokens``: of one optimizer step, padding included. ``passes`` over the rows, or ``most_steps`` where that is less.
     ``restart_after``: passes after which the learning rate begins its cosine again; 0: never.
     ``held_out``: rows, the last ones, that are only looked at. ``most_seconds``: wall time of one piece; the run goes on when it is
-    called again."""
+    called again. ``precision``: "bf16" computes in bfloat16, twice as fast where the processor knows it; weights stay in float32."""
 
     passes: float = 1.0
     most_steps: int = 1_000_000
@@ -60,6 +61,7 @@ class FitOptions:
     most_gradient: float = 1.0
     held_out: int = 128
     every: int = 100
+    precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 0
 
 
@@ -114,9 +116,10 @@ def batches(rows: Sequence[Row], options: FitOptions) -> list[list[int]]:
     return made[: options.most_steps]
 
 
-def loss_of(model: Any, rows: Sequence[Row]) -> tuple[Tensor, int]:
+def loss_of(model: Any, rows: Sequence[Row], precision: str = "fp32") -> tuple[Tensor, int]:
     """(sum of the cross-entropies of the tokens that are learned, their count). Only their states go through the output layer."""
-    longest = max(len(row.ids) for row in rows)
+    # Of few widths: for each one that is new the processor's kernels are made anew.
+    longest = -(-max(len(row.ids) for row in rows) // _WIDTH) * _WIDTH
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     places, targets = [], []
     for number, row in enumerate(rows):
@@ -125,8 +128,9 @@ def loss_of(model: Any, rows: Sequence[Row]) -> tuple[Tensor, int]:
         places.append(torch.arange(number * longest + start - 1, number * longest + len(row.ids) - 1))
         targets.append(torch.tensor(row.ids[start:]))
     # Padded on the right, and a causal model reads nothing to the right: no mask is needed.
-    states = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-    logits = model.get_output_embeddings()(states.flatten(0, 1)[torch.cat(places)])
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        states = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+        logits = model.get_output_embeddings()(states.flatten(0, 1)[torch.cat(places)])
     told = torch.cat(targets)
     return torch.nn.functional.cross_entropy(logits.float(), told, reduction="sum"), len(told)
 
@@ -150,7 +154,7 @@ def fit(
     began = time.monotonic()
     model.train()
     named = {name: one for name, one in model.named_parameters() if one.requires_grad}
-    optimizer = torch.optim.AdamW(_groups(named, options.weight_decay), lr=options.learning_rate, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(_groups(named, options.weight_decay), lr=options.learning_rate, betas=(0.9, 0.98), fused=True)
     restart = len(batches(learned, replace(options, passes=options.restart_after))) if options.restart_after else 0
     schedule = _schedule(optimizer, options, len(steps), restart)
     start = load_checkpoint(folder / "checkpoints", named, optimizer, schedule)
@@ -182,7 +186,7 @@ def _step(
     model: Any, rows: Sequence[Row], named: dict[str, Any], optimizer: Any, schedule: Any, options: FitOptions
 ) -> dict[str, float]:
     began = time.perf_counter()
-    total, count = loss_of(model, rows)
+    total, count = loss_of(model, rows, options.precision)
     loss = total / count
     loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
     norm = torch.nn.utils.clip_grad_norm_(named.values(), options.most_gradient)
@@ -200,7 +204,7 @@ def _step(
 def _held_out(model: Any, rows: Sequence[Row], options: FitOptions) -> float:
     model.eval()
     size = max(options.batch_tokens // options.longest, 1)
-    parts = [loss_of(model, rows[at : at + size]) for at in range(0, len(rows), size)]
+    parts = [loss_of(model, rows[at : at + size], options.precision) for at in range(0, len(rows), size)]
     model.train()
     return float(sum(total.item() for total, _ in parts) / sum(count for _, count in parts))
 

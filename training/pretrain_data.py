@@ -7,7 +7,7 @@ that a prompt of production fits into a few hundred. Three objectives share the 
     fill      PREFIX before SUFFIX after MIDDLE middle END  (arXiv 2207.14255, "PSM")         loss on the middle
     restore   document with a damaged line, DAMAGED the line, RESTORED the line as it was     loss behind DAMAGED
 
-The last teaches to copy a line with a change. Its damage is random, not the mutator's.
+The last teaches to find a line and to copy it with a change. Its damage is random, or a slip of the mutator's.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from typing import Any
 from inference.context import Context, Excerpt
 from inference.model.transformers import END, render_plainly
 from inference.prompt import render_prompt
+from training.benchmark.mutation import Kind, mutants
+from training.corpus_dialogue import changed_lines
 
 PREFIX, SUFFIX, MIDDLE, DAMAGED, RESTORED = "<|prefix|>", "<|suffix|>", "<|middle|>", "<|damaged|>", "<|restored|>"
 PAD, STOP = "<|pad|>", "<|stop|>"
@@ -35,6 +37,17 @@ class Row:
 
     ids: tuple[int, ...]
     start: int
+
+
+@dataclass(frozen=True)
+class ObjectiveOptions:
+    """Rows of each objective for a document. ``slips``: share of the restored ones whose damage is a slip of the mutator's, where the
+    document offers one."""
+
+    plain: int = 1
+    fill: int = 1
+    restore: int = 1
+    slips: float = 0.0
 
 
 def fixed_texts() -> list[str]:
@@ -72,27 +85,52 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int, folder: Path) -> Any:
     return made
 
 
-def pretraining_rows(documents: Sequence[str], tokenizer: Any, most_tokens: int, seed: int) -> list[Row]:
-    """One row of each objective for each document, fewer where a document does not offer it or is too long."""
-    rows: list[Row] = []
+def pretraining_rows(
+    documents: Sequence[str], tokenizer: Any, most_tokens: int, seed: int, options: ObjectiveOptions = ObjectiveOptions(),
+    kinds: Sequence[Kind] = ("token", "expression"),
+) -> list[Row]:  # fmt: skip
+    """The rows of every document, fewer where it offers none or is too long, each text once. ``kinds``: of slips."""
+    rows: dict[Row, None] = {}
     marks = {name: tokenizer.convert_tokens_to_ids(name) for name in (PREFIX, SUFFIX, MIDDLE, DAMAGED, RESTORED, STOP)}
 
     def ids(text: str) -> list[int]:
         return list(tokenizer.encode(text, add_special_tokens=False))
 
+    def add(given: Sequence[int], learned: Sequence[int]) -> None:
+        if len(given) + len(learned) >= 4 and len(given) + len(learned) < most_tokens:
+            rows[Row((*given, *learned, marks[STOP]), len(given))] = None
+
     for number, text in enumerate(documents):
         rng = random.Random(f"row/{seed}/{number}")
         whole = ids(text)
-        rows.append(Row((*whole, marks[STOP]), 1))
-        first, last = _span(text, rng)
-        before = [marks[PREFIX], *ids(text[:first]), marks[SUFFIX], *ids(text[last:]), marks[MIDDLE]]
-        rows.append(Row((*before, *ids(text[first:last]), marks[STOP]), len(before)))
-        damaged = damage(text, rng)
-        if damaged is not None:
-            given, wrong, right = damaged
-            shown = ids(given)
-            rows.append(Row((*shown, marks[DAMAGED], *ids(wrong), marks[RESTORED], *ids(right), marks[STOP]), len(shown) + 1))
-    return [row for row in rows if 4 <= len(row.ids) <= most_tokens and row.start < len(row.ids)]
+        if len(whole) >= most_tokens:
+            continue
+        for _ in range(options.plain):
+            add(whole[:1], whole[1:])
+        for _ in range(options.fill):
+            first, last = _span(text, rng)
+            add([marks[PREFIX], *ids(text[:first]), marks[SUFFIX], *ids(text[last:]), marks[MIDDLE]], ids(text[first:last]))
+        slips = _slips(text, kinds, rng, options.restore) if options.slips else []
+        for _ in range(options.restore):
+            damaged = slips.pop() if slips and rng.random() < options.slips else damage(text, rng)
+            if damaged is not None:
+                given, wrong, right = damaged
+                add([*ids(given), marks[DAMAGED]], [*ids(wrong), marks[RESTORED], *ids(right)])
+    return list(rows)
+
+
+def _slips(text: str, kinds: Sequence[Kind], rng: random.Random, most: int) -> list[tuple[str, str, str]]:
+    """Up to ``most`` of the mutator's slips on one line, as ``damage`` gives its own; kinds take turns."""
+    found: list[tuple[str, str, str]] = []
+    for number in range(most):
+        try:
+            mutant = next(iter(mutants(text, kinds[number % len(kinds)], rng.randrange(1 << 30))), None)
+        except (SyntaxError, ValueError, RecursionError):
+            return []
+        lines = changed_lines(mutant.text, text) if mutant is not None else None
+        if mutant is not None and lines is not None:
+            found.append((mutant.text, *lines))
+    return found
 
 
 def _span(text: str, rng: random.Random) -> tuple[int, int]:

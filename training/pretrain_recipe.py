@@ -8,6 +8,7 @@ from pathlib import Path
 from training.corpus import CorpusOptions
 from training.ppo import PpoOptions
 from training.pretrain import FitOptions, ModelOptions
+from training.pretrain_data import ObjectiveOptions
 from training.recipe_file import read_recipe_file
 
 
@@ -23,10 +24,13 @@ class SampleOptions:
 
 @dataclass(frozen=True)
 class RewardedOptions:
-    """What PPO learns from: ``bugs`` with ``samples`` answers each, sampled and run once (the paper's offline reading)."""
+    """What PPO learns from: ``bugs`` with ``samples`` answers each, sampled and run. ``rounds``: collections, one after the other over
+    the steps of PPO, each of other bugs and from the policy of that step; the first is the fine-tuned model's and the same for both. One
+    round is the paper's offline reading."""
 
     bugs: int = 300
     samples: int = 8
+    rounds: int = 1
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class SmallRecipe:
     one_sft: bool = False
     corpus: CorpusOptions = field(default_factory=CorpusOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
+    objectives: ObjectiveOptions = field(default_factory=ObjectiveOptions)
     pretrain: FitOptions = field(default_factory=FitOptions)
     sft: FitOptions = field(default_factory=FitOptions)
     sample: SampleOptions = field(default_factory=SampleOptions)

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import time
@@ -34,7 +35,7 @@ from training.pretrain_recipe import SmallRecipe
 from training.result_stages import Measured, collect_answers, measure, reward_statistics, rewarded, write_rows
 from training.result_table import STAGES, column, draw, figures, markdown
 from training.result_verify import judged, repairs, verify_repairs
-from training.rewarded import RewardName
+from training.rewarded import RewardName, Rollout
 from training.tokens import Tokens
 
 Tell = Callable[[str], None]
@@ -49,7 +50,8 @@ def pretrain(recipe: SmallRecipe, runner: Runner, out: Path, tell: Tell, most_se
         return base / "model"
     documents = read_documents(out / "data")
     tokenizer = _tokenizer(base / "tokenizer", documents, recipe, out)
-    rows = pretraining_rows(documents, tokenizer, recipe.pretrain.longest, recipe.pretrain.seed)
+    rows = pretraining_rows(
+        documents, tokenizer, recipe.pretrain.longest, recipe.pretrain.seed, recipe.objectives, recipe.corpus.kinds)  # fmt: skip
     rows = random.Random(recipe.pretrain.seed).sample(rows, len(rows))
     model = new_model(recipe.model, tokenizer, recipe.pretrain.seed)
     count = sum(one.numel() for one in model.parameters())
@@ -103,7 +105,7 @@ def _seeded(options: FitOptions, seed: int) -> FitOptions:
 
 
 def reinforce(recipe: SmallRecipe, runner: Runner, out: Path, seed: int, name: RewardName, tell: Tell) -> Path:
-    """``seed-N/ppo-NAME`` from ``seed-N/sft``, on answers sampled from that once for both rewards; the model's folder."""
+    """``seed-N/ppo-NAME`` from ``seed-N/sft``; the model's folder. Both rewards begin with the same answers."""
     from training.policy import PolicyOptions, load_policy
     from training.ppo import PpoOptions, offline_batches, train
     from training.result_value import fit_value_head
@@ -113,20 +115,38 @@ def reinforce(recipe: SmallRecipe, runner: Runner, out: Path, seed: int, name: R
     if done.exists():
         return folder / "policy"
     start = _checkpoint(recipe, out, seed, "sft")
-    bugs = read_bugs(out / "data" / REWARDED)
-    # One fine-tuned model gives one collection.
-    drawn = recipe.seeds[0] if recipe.one_sft else seed
-    chosen = random.Random(f"rewarded/{drawn}").sample(bugs, min(recipe.rewarded.bugs, len(bugs)))
-    kept = out / f"seed-{drawn}" / "answers.jsonl"
-    answers = collect_answers(start, chosen, recipe.rewarded.samples, recipe.sample, runner, drawn, kept)
     tokenizer = _load_tokenizer(start)
-    rollouts = rewarded(answers, {bug.id: bug for bug in chosen}, tokenizer, name)
-    told = reward_statistics(rollouts)
-    tell(f"ppo-{name} {seed}: {', '.join(f'{k} {v:.3g}' for k, v in told.items())}")
+    bugs = read_bugs(out / "data" / REWARDED)
     options = PpoOptions(**{**recipe.ppo.__dict__, "seed": seed})
-    policy = load_policy(start, PolicyOptions(lora=None), device="cpu", seed=seed)
-    told["variance that the value head explains at the start"] = fit_value_head(policy, rollouts, options.advantage)
-    train(policy, offline_batches(rollouts, options), options, folder)
+    policy = load_policy(start, PolicyOptions(lora=None, precision=recipe.sft.precision), device="cpu", seed=seed)
+    told: dict[str, float] = {}
+
+    @functools.cache
+    def collected(number: int) -> Sequence[Rollout]:
+        # One fine-tuned model gives one collection.
+        drawn = recipe.seeds[0] if recipe.one_sft and not number else seed
+        sampler, kept = start, out / f"seed-{drawn}" / "answers.jsonl"
+        if number:
+            sampler, kept = folder / "sampled", folder / f"answers-{number}.jsonl"
+            if not kept.exists():
+                policy.save(sampler)
+                tokenizer.save_pretrained(sampler)
+        chosen = random.Random(f"rewarded/{drawn}/{number}").sample(bugs, min(recipe.rewarded.bugs, len(bugs)))
+        answers = collect_answers(sampler, chosen, recipe.rewarded.samples, recipe.sample, runner, drawn + 1000 * number, kept)
+        rollouts = rewarded(answers, {bug.id: bug for bug in chosen}, tokenizer, name)
+        found = reward_statistics(rollouts)
+        told.update({f"round {number}: {k}": v for k, v in found.items()})
+        tell(f"ppo-{name} {seed}, round {number}: {', '.join(f'{k} {v:.3g}' for k, v in found.items())}")
+        return rollouts
+
+    each = -(-options.steps // recipe.rewarded.rounds)
+
+    def batches(step: int) -> Sequence[Rollout]:
+        number, own = divmod(step, each)
+        return offline_batches(collected(number), options)(own)
+
+    told["variance that the value head explains at the start"] = fit_value_head(policy, collected(0), options.advantage)
+    train(policy, batches, options, folder)
     tokenizer.save_pretrained(folder / "policy")
     done.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     return folder / "policy"

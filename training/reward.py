@@ -116,7 +116,7 @@ def is_right(attempt: Attempt) -> bool:
 
 
 def gated_reward(attempt: Attempt, verified: Verified, encoder: Encoder, options: PaperOptions = PaperOptions()) -> Reward:
-    """1 to 5 for a right fix, -5 to -1 for a wrong one, -5 for one that a check refused or that could not be read.
+    """1 to 5 for a right fix, -4 to -1 for a wrong one, -5 for one that a check refused or that could not be read.
 
     Inside its half a right fix is paid by what people did with it, where they did anything, and by its likeness to verified ones else; a
     wrong one by its share of all tests. The explanation is paid in the same half as the fix that it led to, by its likeness.
@@ -130,7 +130,8 @@ def gated_reward(attempt: Attempt, verified: Verified, encoder: Encoder, options
         scores["codebleu"] = max(codebleu(attempt.refinement, r, attempt.language, options.codebleu) for r in refinements)
     refused = attempt.refused_by is not None or not attempt.refinement
     liked = said if said is not None else scores.get("codebleu", 0.5)
-    share = liked if right else 0.0 if refused else s_ut
+    # An answer that can be read is worth a little even where every test fails: a model that is rarely right keeps its form.
+    share = liked if right else 0.0 if refused else _READ + (1 - _READ) * s_ut
     explanation = None
     if attempt.explanation is not None:
         explanations = [e for e in _others(attempt.explanation, verified.explanations, options) if e]
@@ -138,6 +139,9 @@ def gated_reward(attempt: Attempt, verified: Verified, encoder: Encoder, options
         scores["explanation"] = s_ex
         explanation = _within(right, 0.0 if refused or not attempt.explanation.strip() else s_ex)
     return Reward(_within(right, share), explanation, scores)
+
+
+_READ = 0.25
 
 
 def _within(right: bool, share: float) -> float:

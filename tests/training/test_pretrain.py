@@ -17,7 +17,19 @@ from inference.prompt import render_prompt
 from training import DataError
 from training.experiment import read_metrics
 from training.pretrain import FitOptions, ModelOptions, batches, fit, load_model, loss_of, new_model
-from training.pretrain_data import DAMAGED, MIDDLE, PREFIX, RESTORED, STOP, SUFFIX, Row, damage, pretraining_rows, train_tokenizer
+from training.pretrain_data import (
+    DAMAGED,
+    MIDDLE,
+    PREFIX,
+    RESTORED,
+    STOP,
+    SUFFIX,
+    ObjectiveOptions,
+    Row,
+    damage,
+    pretraining_rows,
+    train_tokenizer,
+)
 from training.pretrain_recipe import read_small_recipe
 from training.pretrain_start import copied_share
 
@@ -58,6 +70,28 @@ def test_rows_are_the_document_its_middle_and_its_damaged_line(tokenizer: Any, r
     assert wrong in given.split("\n")
     assert given.replace(wrong, right) in DOCUMENTS
     assert tokenizer.decode(rows[restore].ids[rows[restore].start :]) == rest
+
+
+def test_a_document_is_restored_as_often_as_asked_and_from_slips_where_it_offers_them(tokenizer: Any) -> None:
+    def restored(slips: float) -> list[str]:
+        rows = pretraining_rows(DOCUMENTS, tokenizer, 128, 0, ObjectiveOptions(plain=0, fill=0, restore=6, slips=slips))
+        return [tokenizer.decode(row.ids[row.start :], clean_up_tokenization_spaces=False).removesuffix(STOP) for row in rows]
+
+    everyday = [line.split(RESTORED) for line in restored(1.0)]
+    assert len(DOCUMENTS) < len(everyday) <= 6 * len(DOCUMENTS)
+    assert all(wrong != right for wrong, right in everyday)
+    # A slip leaves a line that parses; random damage often does not.
+    assert not [wrong for wrong, _ in everyday if not _parses(wrong)]
+    assert [wrong for line in restored(0.0) for wrong in [line.split(RESTORED)[0]] if not _parses(wrong)]
+
+
+def _parses(line: str) -> bool:
+    text = line.strip()
+    try:
+        compile(f"{text}\n    pass" if text.endswith(":") else f"def f():\n    {text}", "line", "exec")
+    except SyntaxError:
+        return False
+    return True
 
 
 def test_the_model_copies_before_it_has_learned_anything() -> None:
@@ -102,6 +136,16 @@ def test_the_loss_is_of_the_learned_tokens_alone_whatever_the_padding(tokenizer:
     logits = model(input_ids=torch.tensor([second.ids])).logits[0].log_softmax(-1)
     by_hand = by_hand - (logits[0, 8] + logits[1, 7])
     assert told.item() == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+def test_half_precision_changes_the_loss_a_little_and_the_weights_stay_whole(tokenizer: Any, rows: list[Row], tmp_path: Path) -> None:
+    for precision in ("fp32", "bf16"):
+        options = replace(OPTIONS, precision=precision, most_steps=4)
+        assert fit(new_model(SMALL, tokenizer, 0), tokenizer, rows, options, tmp_path / precision)
+    whole, half = ([one["loss"] for one in read_metrics(tmp_path / name)] for name in ("fp32", "bf16"))
+    assert half != whole
+    assert half == pytest.approx(whole, rel=0.05)
+    assert load_model(tmp_path / "bf16" / "model").dtype == torch.float32
 
 
 def test_a_run_learns_and_one_cut_in_the_middle_has_the_same_losses(tokenizer: Any, rows: list[Row], tmp_path: Path) -> None:

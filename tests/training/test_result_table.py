@@ -124,7 +124,7 @@ def test_the_whole_table_from_one_call_and_a_second_call_only_reads(runner: Runn
     recipe = SmallRecipe(
         seeds=(1,), corpus=CorpusOptions(programs=24, rewarded_programs=8, library=5, mbpp_each=1, rewarded_from=970, longest=100),
         model=ModelOptions(vocabulary=400, hidden=16, layers=1, heads=2, feed_forward=24, copying=False), pretrain=fit, sft=fit,
-        sample=SampleOptions(completion_tokens=4), rewarded=RewardedOptions(bugs=4, samples=2),
+        sample=SampleOptions(completion_tokens=4), rewarded=RewardedOptions(bugs=4, samples=2, rounds=2),
         ppo=PpoOptions(steps=2, batch=4, epochs=1, learning_rate=1e-3), measured=MeasuredOptions("511-530", bugs=3, samples=2, seed=1),
     )  # fmt: skip
     said: list[str] = []
@@ -136,7 +136,11 @@ def test_the_whole_table_from_one_call_and_a_second_call_only_reads(runner: Runn
     assert told["bugs"] == 3
     assert told["base"]["pass@1"]["value"] == 0
     assert (tmp_path / "table.png").exists()
-    assert (tmp_path / "seed-1" / "ppo-gated" / "rewards.json").exists()
+    rewards = json.loads((tmp_path / "seed-1" / "ppo-gated" / "rewards.json").read_text())
+    assert {"round 0: right", "round 1: right"} <= rewards.keys()
+    models = [tmp_path / "seed-1" / name / "model.safetensors" for name in ("sft/model", "ppo-gated/sampled", "ppo-gated/policy")]
+    assert len({file.read_bytes() for file in models}) == 3  # the second round was sampled from the policy of its step
+    assert (tmp_path / "seed-1" / "ppo-gated" / "answers-1.jsonl").exists()
     assert len((tmp_path / "seed-1" / "measured-sft.jsonl").read_text().splitlines()) == 3
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
     assert run_table(recipe, runner, tmp_path, said.append).read_text() == text

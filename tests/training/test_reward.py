@@ -119,6 +119,14 @@ def test_no_wrong_fix_is_paid_more_than_a_right_one(one: Attempt, other: Attempt
             assert rewards[0].explanation > rewards[1].explanation  # credit follows the fix that the explanation led to
 
 
+def test_the_gated_reward_of_wrong_fixes_by_hand() -> None:
+    paid = [gated_reward(a, VERIFIED, LexicalEncoder()).refinement for a in (
+        attempt(code="", passed=0), attempt(WRONG, passed=0), attempt(WRONG, passed=2), attempt(passed=4, hidden_passed=2, hidden_total=4),
+        attempt(WRONG, refused_by="scope"))]  # fmt: skip
+    # -5 + 4 x 0; a readable one from -5 + 4 x 1/4 on: + 4 x 3/4 x 2/4, + 4 x 3/4 x 6/8; a refused one is as one that cannot be read.
+    assert paid == pytest.approx([-5.0, -4.0, -2.5, -1.75, -5.0])
+
+
 @pytest.mark.parametrize(("cheat", "why"), [
     (attempt(refused_by="scope"), "edits the tests"), (attempt(refused_by="refusal"), "exits early"),
     (attempt(refused_by="literal"), "special-cases a literal"), (attempt(hidden_passed=1, hidden_total=3), "knows the visible tests only"),
