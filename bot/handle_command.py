@@ -23,9 +23,11 @@ from bot.github.protocol import COMMENTING, PUSHING, READING, App, CommitText, F
 from bot.handle_again import MAY_PUSH, Known, known_runs
 from bot.handle_rerun import ANSWER
 from bot.markdown import link, prose
-from bot.models import FeedbackRow, FixRow, RepositorySettingRow
+from bot.models import AuditRow, FeedbackRow, FixRow, RepositorySettingRow
 from bot.planning import JobSpec
 from bot.policy import PolicyFile, effective_policy, may_commit
+from bot.posted import latest_fix
+from bot.posting import CHECK_ID
 from bot.proof_link import proof_url
 from bot.runs import PullRequest
 from bot.server_secret import actor_hash
@@ -63,11 +65,14 @@ def handle_command(context: Context, claim: Claim) -> Result:
 
 @talking_to_github
 def handle_button(context: Context, claim: Claim) -> Result:
-    """The handler of jobs of the kind ``button``. The payload names no pull request: the check run's row does."""
+    """The handler of jobs of the kind ``button``. The payload names no pull request: the fix's row does, and before there is one the check
+    run's own name."""
     app, payload = app_of(context), claim.payload
     chosen = select(FixRow.pr_number).where(FixRow.check_run_id == payload["check_run_id"]).order_by(FixRow.id.desc())
     with context.database.reading() as session:
         number = session.scalar(chosen)
+    if number is None and (ours := CHECK_ID.fullmatch(payload.get("external_id") or "")):
+        number = int(ours.group(1))
     name = {"apply": "apply", "pr": "pr", "reject": "reject"}.get(payload.get("identifier") or "")
     if number is None or name is None:
         return Result("the button belongs to no fix that is known", "dropped")
@@ -160,6 +165,8 @@ def reject(context: Context, claim: Claim, app: App, fix: FixRow, command: Comma
 def apply(context: Context, claim: Claim, app: App, pull: PullRequest, fix: FixRow, command: Command) -> Result:
     """Commit the posted patch, or open it as a pull request of its own; only onto the commit that it was verified on."""
     if fix.state in ("applied", "stacked"):
+        if did(context, claim, f"fix_{fix.state}"):  # and was cut off before it could say so
+            return show_applied(app, claim, fix, fix.commit_sha, fix.stacked_pr)
         return refuse(app, claim, command, "the patch was applied already")
     said = CommitText("Repair the failing tests", fix.explanation, str(fix.run_id), co_author(claim))
     with step(app, claim, READING) as github:
@@ -195,17 +202,26 @@ def apply(context: Context, claim: Claim, app: App, pull: PullRequest, fix: FixR
 
 def applied(context: Context, claim: Claim, app: App, fix: FixRow, sha: str | None, number: int | None) -> Result:
     """Write down the commit ``sha`` on the branch, or the stacked pull request ``number``, and say so."""
-    sender_id = claim.payload.get("sender_id")
+    sender_id, kind = claim.payload.get("sender_id"), "applied" if sha else "stacked"
     with context.database.writing() as session:
-        row = session.get_one(FixRow, fix.id)
-        row.state, row.commit_sha, row.stacked_pr = ("applied" if sha else "stacked"), sha, number
-        row.updated_at = context.clock()
-        kind = "applied" if sha else "stacked"
-        if sender_id is not None:  # what the policy does by itself is nobody's judgement
+        row = session.get_one(FixRow, fix.id, with_for_update=True)
+        first = row.state != kind  # of two commands at the same moment the second finds the commit of the first
+        row.state, row.commit_sha, row.stacked_pr, row.updated_at = kind, sha, number, context.clock()
+        if first and sender_id is not None:  # what the policy does by itself is nobody's judgement
             actor = actor_hash(context.settings, claim.installation_id, sender_id)
             session.add(FeedbackRow(fix_id=fix.id, kind=kind, actor_hash=actor, at=context.clock(), edit_distance=0.0))
         store.audit(session, f"fix_{kind}", context.clock(), {"fix": fix.id}, claim, sender_id)
+    return show_applied(app, claim, fix, sha, number)
+
+
+def show_applied(app: App, claim: Claim, fix: FixRow, sha: str | None, number: int | None) -> Result:
     return show(app, claim, fix, "applied", str(claim.payload.get("sender", "")), sha[:12] if sha else f"#{number}")
+
+
+def did(context: Context, claim: Claim, kind: str) -> bool:
+    """Whether an earlier attempt of this job did it."""
+    with context.database.reading() as session:
+        return session.scalar(select(AuditRow.id).where(AuditRow.job_id == claim.id, AuditRow.kind == kind).limit(1)) is not None
 
 
 def changed_files(repository: Path, head_sha: str, patch: bytes) -> tuple[FileChange, ...]:
@@ -218,12 +234,6 @@ def changed_files(repository: Path, head_sha: str, patch: bytes) -> tuple[FileCh
             FileChange(path, after, "100755" if patched.exists(path) and patched.path(path).stat().st_mode & 0o100 else "100644")
             for path, (_, after) in patched.diff_from(head).items()
         )
-
-
-def latest_fix(context: Context, pull: PullRequest) -> FixRow | None:
-    chosen = select(FixRow).where(FixRow.repository_id == pull.repository_id, FixRow.pr_number == pull.number)
-    with context.database.reading() as session:
-        return session.scalar(chosen.order_by(FixRow.id.desc()))
 
 
 def proof_of(context: Context, fix: FixRow) -> str:

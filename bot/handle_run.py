@@ -11,7 +11,7 @@ from bot.github.protocol import READING
 from bot.kept_outcome import repair_once
 from bot.looking import Work, look
 from bot.near import named_paths
-from bot.posting import announce, tell
+from bot.posting import announce, tell, told_before
 from bot.steps import app_of, repository_folder, step, talking_to_github
 from bot.store import Claim
 from bot.telling import told, told_without_repair
@@ -32,6 +32,8 @@ def handle_failed_run(context: Context, claim: Claim) -> Result:
         found = look(context, claim, github)
         if isinstance(found, Result):
             return found
+        if (ended := told_before(context, claim, found)) is not None:
+            return ended
         if not found.triaged.repairable:
             view = told_without_repair(found.pull, found.run, found.triaged)
             return tell(context, claim, app, found, view, None, "triaged")

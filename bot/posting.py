@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session as Transaction
 
 from bot import store
 from bot.attestation import SigningFailed
@@ -50,6 +51,9 @@ def tell(
     best = outcome.best if outcome is not None and view.state == "fix_ready" else None
     if not context.is_current(claim):
         return Result("superseded by a newer commit", "dropped")
+    if best is not None:
+        with context.database.writing() as session:  # from here on commands wait for the fix: see bot.posted.latest_fix
+            session.get_one(RunRow, work.run_row).outcome = word
     with step(app, claim, COMMENTING) as github:
         pull = github.pull_request(work.pull.number)
         if pull.state != "open" or pull.head_sha != work.pull.head_sha:
@@ -67,32 +71,52 @@ def tell(
         check = post_check_run(github, work, check_view(view, work.policy, silent, best))
     if best is not None and work.policy.policy.mode == "suggest" and not pull.is_fork:
         suggest(app, claim, work, view)
-    finish_run(context, work, word, view.reason, outcome)
-    if best is not None and outcome is not None:
-        assert best.verdict is not None
-        trees = trees_folder(context.settings.data_dir, work.run.installation_id)
-        tree = keep_tree(repository_folder(context, claim), pull, work.policy, trees)
-        base_sha = view.proof.base_sha if view.proof is not None else pull.base_sha
-        with context.database.writing() as session:
-            earlier = session.scalar(select(FixRow).where(FixRow.run_id == work.run_row))
-            row = earlier or FixRow(run_id=work.run_row, posted_at=context.clock())
-            row.repository_id, row.repository, row.installation_id = pull.repository_id, pull.repository, work.run.installation_id
-            row.pr_number, row.head_sha = pull.number, pull.head_sha
-            row.patch, row.explanation = best.patch, best.explanation
-            row.level, row.state, row.updated_at = f"V{best.verdict.level}", "posted", context.clock()
-            row.comment_id, row.check_run_id = comment.id if comment is not None else None, check
-            row.proof_path = proof_path
-            session.add(row)
-            session.flush()
-            keep(session, row, outcome, work.policy, context.clock(), base_sha, work.triaged.failures, tree)
-            store.audit(session, "fix_posted", context.clock(), {"level": row.level, "comment": row.comment_id}, claim)
-        command = by_itself(work.policy.policy, pull, best.verdict.level)
-        if command is not None:
-            spec = JobSpec(
-                "unasked", f"unasked:{claim.key}", {"command": command}, pull.repository_id, pull.repository, claim.installation_id,
-                pull.number, pull.head_sha)  # fmt: skip
-            return Result(f"{word}: {view.state}", then=(spec,))
-    return Result(f"{word}: {view.state}")
+    if best is None or outcome is None:
+        finish_run(context, work, word, view.reason, outcome)
+        return Result(f"{word}: {view.state}")
+    trees = trees_folder(context.settings.data_dir, work.run.installation_id)
+    tree = keep_tree(repository_folder(context, claim), pull, work.policy, trees)
+    base_sha = view.proof.base_sha if view.proof is not None else pull.base_sha
+    with context.database.writing() as session:  # one moment: an attempt that was cut off before it is made again, after it never
+        earlier = session.scalar(select(FixRow).where(FixRow.run_id == work.run_row))
+        if earlier is not None:  # another worker, which took this one for dead, has told it
+            return told_fix(claim, work, earlier, word)
+        fix = note_fix(session, context, work, best, proof_path)
+        fix.comment_id, fix.check_run_id = comment.id if comment is not None else None, check
+        keep(session, fix, outcome, work.policy, context.clock(), base_sha, work.triaged.failures, tree)
+        store.audit(session, "fix_posted", context.clock(), {"level": fix.level, "comment": fix.comment_id}, claim)
+        note_end(session, context, work, word, view.reason, outcome)
+    return told_fix(claim, work, fix, word)
+
+
+def told_before(context: Context, claim: Claim, work: Work) -> Result | None:
+    """What an earlier attempt of this job came to that posted a fix and was cut off before its job had ended. What people did with the fix
+    since then stands."""
+    with context.database.reading() as session:
+        fix = session.scalar(select(FixRow).where(FixRow.run_id == work.run_row))
+    return told_fix(claim, work, fix, "fixed") if fix is not None else None
+
+
+def told_fix(claim: Claim, work: Work, fix: FixRow, word: str) -> Result:
+    """The end of a job that posted a fix, with what the policy wants done with it."""
+    command = by_itself(work.policy.policy, work.pull, int(fix.level.removeprefix("V")))
+    spec = JobSpec(
+        "unasked", f"unasked:{claim.key}", {"command": command}, fix.repository_id, fix.repository, claim.installation_id,
+        fix.pr_number, fix.head_sha)  # fmt: skip
+    return Result(f"{word}: fix_ready", then=(spec,) if command is not None else ())
+
+
+def note_fix(session: Transaction, context: Context, work: Work, best: Proposal, proof_path: str | None) -> FixRow:
+    """The new row of a fix that was posted."""
+    assert best.verdict is not None
+    pull, now = work.pull, context.clock()
+    fix = FixRow(
+        run_id=work.run_row, repository_id=pull.repository_id, repository=pull.repository, installation_id=work.run.installation_id,
+        pr_number=pull.number, head_sha=pull.head_sha, patch=best.patch, explanation=best.explanation, level=f"V{best.verdict.level}",
+        state="posted", proof_path=proof_path, posted_at=now, updated_at=now)  # fmt: skip
+    session.add(fix)
+    session.flush()
+    return fix
 
 
 def prove(
@@ -140,6 +164,10 @@ def suggest(app: App, claim: Claim, work: Work, view: CommentView) -> None:
 
 def finish_run(context: Context, work: Work, word: str, reason: str, outcome: Outcome | None) -> None:
     with context.database.writing() as session:
-        row = session.get_one(RunRow, work.run_row)
-        row.outcome, row.reason, row.finished_at = word, reason, context.clock()
-        row.timings = {k: v for k, v in vars(outcome.timings).items() if v is not None} if outcome is not None else {}
+        note_end(session, context, work, word, reason, outcome)
+
+
+def note_end(session: Transaction, context: Context, work: Work, word: str, reason: str, outcome: Outcome | None) -> None:
+    row = session.get_one(RunRow, work.run_row)
+    row.outcome, row.reason, row.finished_at = word, reason, context.clock()
+    row.timings = {k: v for k, v in vars(outcome.timings).items() if v is not None} if outcome is not None else {}

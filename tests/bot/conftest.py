@@ -82,7 +82,7 @@ def context(tmp_path: Path) -> Iterator[Context]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, StandIn]]:
     """The bot beside the emulated GitHub; starting them takes longer than most tests do, so a module's tests share them."""
     repair = StandIn()
-    with stage(tmp_path_factory.mktemp("stage"), extra={"repair": repair}) as running:
+    with stage(tmp_path_factory.mktemp("stage"), extra={"repair": repair}, backoff_seconds=1.0) as running:
         yield running, repair
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 import pytest
 from sqlalchemy import select, update
 
 from bot.demo.emulator import script
 from bot.demo.emulator.faults import Fault
-from bot.models import FeedbackRow, FixRow, RunRow
+from bot.demo.emulator.state import Pull
+from bot.models import FeedbackRow, FixRow, JobRow, RunRow
 from inference.outcome import Outcome
 from tests.bot.shop import BROKEN, LOG
 from tests.bot.staged import Case
@@ -191,6 +193,74 @@ def test_an_apply_that_was_killed_after_its_commit_says_applied_when_it_runs_aga
         fix = session.scalars(select(FixRow).where(FixRow.repository_id == case.repository.id)).one()
     assert (fix.state, fix.commit_sha) == ("applied", committed)
     assert all("was not carried out" not in c.body for c in case.comments(pull))
+
+
+def told_in_part(case: Case) -> Pull:
+    """A pull request whose fix is in the comment while its check run, and the job with it, waits for another attempt."""
+    pull = case.pull()
+    case.stage.emulator.faults.once("PATCH", r"/check-runs/\d+$", Fault("403"))
+    script.fail_run(case.stage.emulator, pull, [script.CiJob("test", LOG)])
+    while case.reason("failed_run") == "":
+        time.sleep(0.05)
+    assert "**Fix ready**" in case.comments(pull)[0].body
+    return pull
+
+
+def test_a_command_given_as_soon_as_the_fix_can_be_read_is_carried_out_though_the_check_run_fails(case: Case) -> None:
+    pull = told_in_part(case)
+    case.say(pull, "/ledex apply")
+    assert pull.head_sha != case.repair.asked[0].head
+    assert all("was not carried out" not in c.body for c in case.comments(pull))
+
+
+def test_a_button_pressed_as_soon_as_it_is_there_applies_the_fix(case: Case) -> None:
+    pull = case.pull()
+    case.stage.emulator.faults.once("GET", r"/pulls/\d+/files$", Fault("403"))
+    script.fail_run(case.stage.emulator, pull, [script.CiJob("test", LOG)])
+    while case.reason("failed_run") == "":
+        time.sleep(0.05)
+    [check] = script.check_runs_of(case.stage.emulator, pull)
+    script.press_button(case.stage.emulator, check, "apply", by="maintainer")
+    case.stage.settle(60)
+    assert pull.head_sha != case.repair.asked[0].head
+
+
+def test_a_job_killed_between_its_fix_and_its_end_leaves_what_people_did_with_the_fix(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    case.say(pull, "/ledex pr")
+    told = case.comments(pull)[0].body
+    assert "**Applied**" in told
+    with case.stage.context.database.writing() as session:  # as if the process had died before the job's end was written down
+        session.execute(update(JobRow).where(JobRow.kind == "failed_run", JobRow.repository_id == case.repository.id).values(
+            state="queued", reason=None, sent_at=None, not_before=0.0))  # fmt: skip
+    case.stage.settle(60)
+    assert case.reason("failed_run") == "fixed: fix_ready"
+    assert case.comments(pull)[0].body == told
+    with case.stage.context.database.reading() as session:
+        assert [f.state for f in session.scalars(select(FixRow).where(FixRow.repository_id == case.repository.id))] == ["stacked"]
+
+
+def test_an_apply_whose_comment_was_refused_says_applied_when_it_runs_again(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    case.stage.emulator.faults.once("PATCH", r"/issues/comments/\d+$", Fault("403"))
+    case.say(pull, "/ledex apply")
+    assert "**Applied**" in case.comments(pull)[0].body
+    assert pull.head_sha[:12] in case.comments(pull)[0].body
+    assert all("was not carried out" not in c.body for c in case.comments(pull))
+
+
+def test_two_applies_at_the_same_moment_are_one_commit_and_one_judgement(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    case.stage.emulator.faults.once("POST", r"/git/trees$", Fault("slow", 3.0))
+    script.comment(case.stage.emulator, pull, "/ledex apply", by="maintainer")
+    case.say(pull, "/ledex apply")
+    with case.stage.context.database.reading() as session:
+        fix = session.scalars(select(FixRow).where(FixRow.repository_id == case.repository.id)).one()
+        assert [f.kind for f in session.scalars(select(FeedbackRow).where(FeedbackRow.fix_id == fix.id))] == ["applied"]
+    assert (fix.state, fix.commit_sha) == ("applied", pull.head_sha)
 
 
 def test_apply_is_refused_once_the_branch_has_moved_on(case: Case) -> None:
