@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -23,16 +23,17 @@ class Pulse:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
-    def beating(self, queue: str, now: float) -> Iterator[None]:
-        """Around one message of ``queue``."""
+    def beating(self, queue: str, clock: Callable[[], float]) -> Iterator[None]:
+        """Around one message of ``queue``. Its end is a pulse too: the next message is only asked for then."""
         with self._lock:
             self._running[queue] = self._running.get(queue, 0) + 1
-            self._last[queue] = now
+            self._last[queue] = clock()
         try:
             yield
         finally:
             with self._lock:
                 self._running[queue] -= 1
+                self._last[queue] = clock()
 
     def is_silent(self, queue: str, since: float) -> bool:
         """Whether nothing of ``queue`` runs, and no message of it came since a moment."""

@@ -203,7 +203,7 @@ def _worker(context: Context, sender: Sender, queue: str, pulse: Pulse) -> Any:
     settings = context.settings
 
     def run(job_id: int) -> None:
-        with pulse.beating(queue, context.clock()):
+        with pulse.beating(queue, context.clock):
             sender.send(run_job(context, job_id))
 
     celery = make_celery(settings, run)

@@ -38,14 +38,16 @@ def test_a_job_that_was_sent_a_moment_ago_is_no_sign(database: Database) -> None
 def test_a_worker_that_is_busy_with_a_long_job_reads_its_queue(database: Database) -> None:
     enqueued(database, 100.0)
     pulse = Pulse(50.0)
-    with pulse.beating(REPAIR, 60.0):
+    moments = iter([60.0, 130.0])
+    with pulse.beating(REPAIR, lambda: next(moments)):
         assert unread(database, pulse, 130.0) == []
-    assert unread(database, pulse, 130.0) == [REPAIR]
+    assert unread(database, pulse, 131.0) == []  # the next message is under way
+    assert unread(database, pulse, 151.0) == [REPAIR]
 
 
 def test_a_message_that_came_lately_is_a_pulse(database: Database) -> None:
     enqueued(database, 100.0)
     pulse = Pulse(50.0)
-    with pulse.beating(REPAIR, 115.0):
+    with pulse.beating(REPAIR, lambda: 115.0):
         pass
     assert unread(database, pulse, 130.0) == []
