@@ -2,7 +2,8 @@
 
 ``python -m tests.faults.storm --deliveries 300 [--mode embedded|broker|both]``. Repairs are real. Webhooks come twice and out of order, the
 database is held by another writer for seconds, Redis is killed and started again. Calls fail until every job has ended; then it is quiet,
-and ``promises.py`` reads from the emulated GitHub's own log whether each thing was done once.
+and ``promises.py`` reads from the emulated GitHub's own log whether each thing was done once. Where one was not, everything about its pull
+request is printed (``evidence.py``), and the folder is kept; ``--keep`` keeps it in any case.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import contextlib
 import itertools
 import random
+import shutil
 import socket
 import tempfile
 import time
@@ -28,9 +30,11 @@ from bot.demo.emulator.faults import FaultPlan
 from bot.models import DeliveryRow, RunRow
 from bot.store import count_jobs
 from tests import services
-from tests.bot.shop import BROKEN, SHOP
+from tests.bot.shop import BROKEN
+from tests.faults import evidence
 from tests.faults.disturbances import DatabaseLock, HoldingBack, Process
 from tests.faults.promises import Watched, broken, is_fixed
+from tests.faults.shop import FILES, LOG
 
 SECRET = "emulated-webhook-secret"
 KINDS = ("403", "422", "429", "secondary", "500", "502", "503", "slow", "drop", "drop_after")
@@ -38,22 +42,8 @@ METHODS = ("GET", "POST", "PATCH", "PUT", "DELETE", "GIT", "STORAGE")
 OWNERS = 8
 """Each is an installation with limits of its own, as the many accounts are that so many failures come from."""
 MOST_PUSHES = 2
-FILES = {
-    "shop.py": SHOP,
-    "test_shop.py": "import unittest\n\nfrom shop import cheapest\n\n\nclass TestShop(unittest.TestCase):\n"
-    "    def test_cheapest(self):\n        self.assertEqual(cheapest([3, 1, 2]), 1)\n",
-    ".github/ledex.toml": '[environment]\ntest = "python -m unittest"\n[limits]\nattempts_per_failure = 10\n',
-}
-"""As quick to test as a project can be. Every head that fails is worked on, so that the last one must be spoken of."""
-LOG = (
-    "F\n======================================================================\n"
-    "FAIL: test_cheapest (test_shop.TestShop.test_cheapest)\n"
-    "----------------------------------------------------------------------\n"
-    'Traceback (most recent call last):\n  File "/home/runner/work/shop/shop/test_shop.py", line 8, in test_cheapest\n'
-    "    self.assertEqual(cheapest([3, 1, 2]), 1)\nAssertionError: 3 != 1\n\n"
-    "----------------------------------------------------------------------\nRan 1 test in 0.001s\n\nFAILED (failures=1)\n"
-    "##[error]Process completed with exit code 1.\n"
-)
+EVIDENCE = "evidence"
+"""The folder with what is read when something is not as it must be."""
 
 
 @dataclass
@@ -240,6 +230,7 @@ def run(deliveries: int, mode: str, seed: int, folder: Path, patience: float = 2
             stack.callback(process.kill, counted=False)
         for process in reversed(processes):
             process.start()
+        stack.callback(lambda: evidence.keep(emulator, database, folder / EVIDENCE))
         storm.start_seconds = wait_for(port)
         storm.rage(deliveries, redis)
         large = deliveries >= 100
@@ -272,18 +263,31 @@ def main() -> None:
     parser.add_argument("--deliveries", type=int, default=300)
     parser.add_argument("--mode", choices=("embedded", "broker", "both"), default="both")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", action="store_true", help="keep the folder of a storm without faults too")
     options = parser.parse_args()
     wrong = 0
     for mode in ("embedded", "broker") if options.mode == "both" else (options.mode,):
-        with tempfile.TemporaryDirectory(prefix="ledex-storm-") as name:
-            Path(name).chmod(0o755)
-            storm = run(options.deliveries, mode, options.seed, Path(name), patience=1200.0)
-            found = storm.faults()
-            print(f"{mode}, seed {options.seed}: {storm.summary()}: {len(found)} faults", flush=True)
-            for fault in found:
-                print(f"  {fault}")
-            wrong += len(found)
+        wrong += reported(options.deliveries, mode, options.seed, options.keep)
     raise SystemExit(1 if wrong else 0)
+
+
+def reported(deliveries: int, mode: str, seed: int, always_keep: bool) -> int:
+    """Run one storm and print what happened. Its folder is kept when there was a fault, or no end. Returns the number of faults."""
+    folder = Path(tempfile.mkdtemp(prefix=f"ledex-storm-{mode}-{seed}-"))
+    folder.chmod(0o755)
+    found: list[str] | None = None
+    try:
+        storm = run(deliveries, mode, seed, folder, patience=1200.0)
+        found = storm.faults()
+        print(f"{mode}, seed {seed}: {storm.summary()}: {len(found)} faults", flush=True)
+        for line in evidence.explained(storm.watched, found, folder / EVIDENCE):
+            print(f"  {line}")
+    finally:
+        if always_keep or found != []:
+            print(f"  kept: {folder}", flush=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    return len(found)
 
 
 if __name__ == "__main__":
