@@ -87,7 +87,7 @@ class Attempt:
         """
         refused: list[Proposal] = []
         accepted: list[Proposal] = []
-        known = len(self.search.near_misses)
+        known, searches = len(self.search.near_misses), len(self.search.ranked)
         suspects = suspects_of(self.head, reproduction, self.touched)
         for place, proposer in enumerate(self.proposers):
             left = deadline - time.monotonic()
@@ -99,7 +99,7 @@ class Attempt:
                 self.head, self.bench, reproduction, suspects, left, self.jobs, lambda p: self.checked(reproduction, p), self.accepts,
                 self.policy.patch_scope(), self.touched,
                 (*map(_near_miss, refused[:_MOST_NEAR_MISSES]), *self.search.near_misses[known:][:_MOST_NEAR_MISSES]),
-                self.hint)  # fmt: skip
+                (*accepted, *(p for ranked in self.search.ranked[searches:] for p in ranked)), self.hint)  # fmt: skip
             found, worse = self._tried(proposer, problem, reproduction, deadline)
             refused += worse
             if found is not None:
@@ -113,7 +113,9 @@ class Attempt:
         weak = choice.weakness(chosen, asked)
         if weak is not None:
             return None, [replace(chosen, withheld=weak), *refused]
-        rest = [p for p in accepted if p.patch != chosen.patch]
+        if choice.agreed(chosen, accepted):
+            self.search.notes.append("two engines came by themselves to patches that act alike")
+        rest = [p for p in accepted if p.patch != chosen.patch and p.patch not in chosen.alike and chosen.patch not in p.alike]
         if rest:
             self.search.notes.append(f"{len(rest)} other patch{'es' if len(rest) > 1 else ''} was accepted too and is thought less likely")
         return chosen, refused

@@ -32,15 +32,19 @@ def changed_lines(patch: bytes) -> int:
 
 
 def best(accepted: Sequence[Proposal]) -> Proposal | None:
-    """Of accepted patches of several origins the one to believe: what two origins agree on first, then the higher rung, then the one that
-    fewer other behaviours compete with, then the smaller change, then the earlier. No probability stands behind that order."""
+    """Of accepted patches of several origins the one to believe: first what two origins came to (``agreed``), then the higher rung, then
+    what fewer other behaviours compete with, then the smaller change, then the earlier. No probability stands behind that order."""
 
     def believed(one: Proposal) -> tuple[bool, int, int, int]:
-        others = [o for o in accepted if o.origin != one.origin]
-        agreed = any(o.patch == one.patch or o.behaviour is not None and o.behaviour == one.behaviour for o in others)
-        return agreed, one.verdict.level if one.verdict is not None else 0, -one.alternatives, -changed_lines(one.patch)
+        return agreed(one, accepted), one.verdict.level if one.verdict is not None else 0, -one.alternatives, -changed_lines(one.patch)
 
     return max(accepted, key=believed, default=None)
+
+
+def agreed(one: Proposal, accepted: Sequence[Proposal]) -> bool:
+    """Whether another origin came to the same behaviour: by an accepted patch, or by one that it only had among others that pass."""
+    others = [o for o in accepted if o.origin != one.origin]
+    return bool(one.alike) or any(o.patch == one.patch or one.patch in o.alike for o in others)
 
 
 def is_doubtful(accepted: Proposal) -> bool:

@@ -48,6 +48,8 @@ class Problem:
     """Lines that the pull request changed, by path."""
     near_misses: Sequence[str] = ()
     """What proposers before this one tried, each in a line, and why it is no fix."""
+    rivals: Sequence[Proposal] = ()
+    """What proposers before this one found that passes the failing tests, verified or not: acting like one of them is agreement."""
     hint: str = ""
     """Words of a person who may write to the repository, for whoever can read them. They are untrusted text like all others."""
 
@@ -71,6 +73,8 @@ class Proposal:
     """Its place in ``Search.rounds``, where it was sampled."""
     alternatives: int = 0
     """How many other behaviours passed the failing tests too: the more, the less passing says."""
+    alike: tuple[bytes, ...] = ()
+    """Patches of other origins that act like this one on inputs near those of the tests; only where that was looked at."""
     tests: Mapping[str, bytes] = field(default_factory=dict)
     """New files with a regression test that came with it: path -> content. Only where the verdict says that it holds is it to be shown."""
     model: str = ""

@@ -115,7 +115,7 @@ class ModelProposer:
                                 return
                         failed.append(attempt)
                 if effort.strategy == "refine":
-                    frontier = self._frontier(problem, failed, search, deadline) or frontier
+                    frontier = self._frontier(problem, failed, warm, search, deadline) or frontier
 
     def _sample(
         self, problem: Problem, context: Context, turns: tuple[Turn, ...], count: int, number: int, deadline: float, adapter: str | None,
@@ -179,23 +179,28 @@ class ModelProposer:
                 search.notes.append(f"the budget ended before {len(order) - place} patches of the model's could be verified")
                 return
             report(Progress("verify", f"patch {place + 1} of {len(order)} by the model"))
-            yield self._checked(problem, hopeful[index], behaviour, search, len({b or str(n) for n, b in order}) - 1)
+            yield self._checked(problem, hopeful[index], behaviour, warm, search, len({b or str(n) for n, b in order}) - 1)
 
     def _checked(
-        self, problem: Problem, attempt: Sampled, behaviour: str | None, search: Search, alternatives: int = 0
+        self, problem: Problem, attempt: Sampled, behaviour: str | None, warm: WarmJudge, search: Search, alternatives: int = 0
     ) -> tuple[Proposal, Sampled]:
         proposal = replace(proposal_of(attempt, behaviour), alternatives=alternatives)
         if problem.check is None:
             return proposal, attempt
         proposal = problem.check(proposal)
-        if proposal.verdict is None:
+        verdict = proposal.verdict
+        if verdict is None:
             return proposal, attempt
+        if problem.accepts(proposal) and attempt.changes is not None:
+            proposal = replace(proposal, alike=warm.alike(attempt.changes, problem.rivals))
         recorded = search.rounds[attempt.round]
         extra = {**recorded.extra, "signals": dict(proposal.signals), "score": proposal.score}
-        search.rounds[attempt.round] = replace(recorded, verdict=proposal.verdict.to_json(), extra=extra)
-        return proposal, replace(attempt, feedback=render_feedback(proposal.verdict))
+        search.rounds[attempt.round] = replace(recorded, verdict=verdict.to_json(), extra=extra)
+        return proposal, replace(attempt, feedback=render_feedback(verdict))
 
-    def _frontier(self, problem: Problem, failed: Sequence[Sampled], search: Search, deadline: float) -> list[tuple[Turn, ...]]:
+    def _frontier(
+        self, problem: Problem, failed: Sequence[Sampled], warm: WarmJudge, search: Search, deadline: float
+    ) -> list[tuple[Turn, ...]]:
         """The dialogues that go on: attempts that repaired most first, then the likeliest. One that only the warm tiers refused is run
         once cold, because their refusal has no words that a model could read."""
         found: list[tuple[Turn, ...]] = []
@@ -203,7 +208,7 @@ class ModelProposer:
         for attempt in ordered[: self.effort.width]:
             told = attempt
             if attempt.feedback is None and time.monotonic() < deadline:
-                _, told = self._checked(problem, attempt, None, search)
+                _, told = self._checked(problem, attempt, None, warm, search)
             if told.feedback is not None:
                 found.append((*attempt.turns, Turn(attempt.completion.text, told.feedback)))
         return found

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from inference.angelic import angelic_sites
 from inference.choice import Plausible, rank
 from inference.edits import Candidate, Edit, FunctionSource
 from inference.observation import observed_values
-from inference.proposer import Problem, Search
+from inference.proposer import Problem, Proposal, Search
 from inference.schedule import edits_of, trial_unit, unit_of
 from inference.search import relevant_passing
 from inference.templates import functions
-from sandbox import CandidateServerError
+from sandbox import CandidateServerError, WorkspaceError
 from sandbox.candidates import CandidateServer, Status, Trial
 from sandbox.source_text import decode
+from sandbox.workspace import Workspace
 
 Changes = Mapping[str, bytes]
 """Path -> the file's new content."""
@@ -89,6 +92,25 @@ class WarmJudge:
         ranked = rank([Plausible(c, trial_unit(c), edits_of(c)) for c in whole], self._server)
         return [(number[id(p.candidate)], p.behaviour) for p in ranked]
 
+    def alike(self, change: Changes, rivals: Sequence[Proposal]) -> tuple[bytes, ...]:
+        """Patches of ``rivals`` that answer like ``change`` on one set of inputs near those of the tests. What changes another function, or
+        one that takes more than plain data, cannot be compared and counts as different."""
+        mine = self._candidate(change)
+        if self._server is None or mine is None or not rivals:
+            return ()
+        with tempfile.TemporaryDirectory() as folder:
+            theirs = [(p.patch, self._candidate(changes_of(self._problem.workspace, p.patch, Path(folder)))) for p in rivals]
+        unit = trial_unit(mine)
+        same = [(patch, c) for patch, c in theirs if c is not None and trial_unit(c) == unit]
+        if unit.qualname == "<module>" or not same:
+            return ()
+        try:
+            own, *others = self._server.behave(unit, [edits_of(mine), *(edits_of(c) for _, c in same)])
+        except CandidateServerError:
+            self._server = None
+            return ()
+        return tuple(patch for (patch, _), digests in zip(same, others, strict=True) if own and digests == own)
+
     def _size(self, change: Changes) -> int:
         return sum(abs(len(new) - len(self._problem.workspace.read(path))) for path, new in change.items() if self._exists(path))
 
@@ -112,6 +134,16 @@ class WarmJudge:
         around = [f for f in functions(path, old) if f.qualname != "<module>" and f.start <= edit.start and edit.end <= f.end]
         unit = max(around, key=lambda f: f.start) if around else FunctionSource(path, old, "<module>", 0, len(old))
         return Candidate(unit, (edit,), "model", _BUCKET, cost, old.count("\n", 0, start) + 1)
+
+
+def changes_of(workspace: Workspace, patch: bytes, folder: Path) -> Changes:
+    """What a patch makes of its files; nothing where it does not apply or deletes one."""
+    try:
+        changed = workspace.patched(patch, folder).diff_from(workspace)
+    except WorkspaceError:
+        return {}
+    found = {path: after for path, (_, after) in changed.items() if after is not None}
+    return found if len(found) == len(changed) else {}
 
 
 def _alike(one: str, other: str) -> int:

@@ -132,19 +132,27 @@ def test_the_earlier_wins_among_equals() -> None:
     assert best([first, second]) is first
 
 
-@pytest.mark.parametrize("agreeing", [{"patch": b"+a\n"}, {"patch": b"+other\n", "behaviour": "f.py:f:1"}])
+@pytest.mark.parametrize("agreeing", [{"patch": b"+a\n"}, {"patch": b"+other\n", "alike": (b"+a\n",)}])
 def test_what_two_origins_agree_on_beats_a_higher_rung(agreeing: dict[str, Any]) -> None:
-    one, alone = proposal("templates", level=3, behaviour="f.py:f:1"), proposal("templates", b"+alone\n", level=4)
+    one, alone = proposal("templates", level=3), proposal("templates", b"+alone\n", level=4)
     assert best([alone, one, proposal("model", level=3, **agreeing)]) in (one, proposal("model", level=3, **agreeing))
 
 
-def test_behaviours_that_are_not_known_do_not_agree() -> None:
-    low, other, high = proposal("templates", level=3), proposal("model", b"+b\n", level=3), proposal("model", b"+c\n", level=4)
+def test_a_patch_that_acts_like_another_origin_s_second_choice_beats_its_first() -> None:
+    first, second = proposal("templates", b"+a\n"), proposal("model", b"+b\n+c\n", level=3, alike=(b"+other\n",))
+    assert best([first, second]) is second
+    assert best([first, replace(second, alike=())]) is first
+
+
+def test_one_name_of_a_behaviour_by_two_origins_is_no_agreement() -> None:
+    """Each names what it saw on inputs of its own: two different functions of few answers could have one name."""
+    low, high = proposal("templates", level=3, behaviour="x"), proposal("model", b"+c\n", level=4)
+    other = proposal("model", b"+b\n", level=3, behaviour="x")
     assert best([low, other, high]) is high
 
 
 def test_agreement_within_one_origin_is_none() -> None:
-    low, twin, high = proposal(level=3, behaviour="x"), proposal(patch=b"+b\n", level=3, behaviour="x"), proposal("model", b"+c\n", level=4)
+    low, twin, high = proposal(level=3), proposal(patch=b"+a\n", level=3), proposal("model", b"+c\n", level=4)
     assert best([low, twin, high]) is high
 
 

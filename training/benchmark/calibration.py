@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.confidence import DATA, Coefficients, features
+from inference.confidence import DATA, Coefficients, features, shipped
 from training.benchmark import mbpp
 from training.benchmark.run import Result, read_results
 
@@ -151,7 +151,7 @@ def report(title: str, estimates: Sequence[float], baseline: Sequence[float], ro
              f"a right one above a wrong one {f'{above:.2f}' if above is not None else 'undefined'}",
              "  estimate      patches  mean estimate  right"]  # fmt: skip
     lines += [f"  {b.low:.2f} to {b.high:.2f}  {b.count:7}  {b.estimate:13.2f}  {b.right:5.2f}" for b in reliability(estimates, rows)]
-    for asked in (0.3, 0.5, 0.6, 0.7, 0.8):
+    for asked in (0.2, 0.3, 0.5, 0.6, 0.7, 0.8):
         kept = [r.right for p, r in zip(estimates, rows, strict=True) if p >= asked]
         left = [r.right for p, r in zip(estimates, rows, strict=True) if p < asked]
         lines.append(f"  below {asked:.1f} withheld: {len(left)} ({len(left) - sum(left)} wrong); shown: {len(kept)}"
@@ -221,6 +221,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if checked:
         estimates, baseline = ([c.probability(r.features) for r in checked] for c in (fitted, same))
         print(report("Ids 511-600, by all of 601-974", estimates, baseline, checked))
+        if (in_use := shipped().get("templates")) is not None:
+            print(report("Ids 511-600, by the table in use", [in_use.probability(r.features) for r in checked], baseline, checked))
         carries = carries and brier(estimates, checked) < brier(baseline, checked)
     if not carries:
         print(f"The signals say no more than a constant: {same.probability({}):.3f} is kept.")
