@@ -1,13 +1,14 @@
 """Where in a file an edit belongs, and the lines that it puts there; or the reason why it fits no place or several. Pure.
 
 A model's memory of whitespace is poor, so a search text may differ from the file in its line ends, in blanks at the ends of lines, in
-blank lines around it and in how far it is indented; never in anything else. It has to fit one place only, else the edit is refused.
+blank lines around it and in how far it is indented; never in anything else. It may also be a piece of one line, from the border of one
+token to that of another. It has to fit one place only, else the edit is refused.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from inference.blocks import Block, split_lines
 from inference.sources import definitions_of, is_import
@@ -16,6 +17,7 @@ from inference.untrusted import restored
 
 MOST_LINES = 2_000
 _ELIDED = re.compile(r"\s*(?:(?:#|//|--|/\*|<!--)?\s*(?:\.\.\.|…)|⋯)")
+_OPERATOR = frozenset("=<>!+-*/%&|^~@:")
 _NEAREST = 12
 """Lines of the file that a refusal quotes."""
 
@@ -42,6 +44,10 @@ def replaced(file: File, edit: TextEdit, seen: Sequence[tuple[int, int]]) -> lis
             if moved is None:
                 return Malformed("indentation", f"a search text of {file.path[:80]} is indented otherwise than the file", "\n".join(here))
             return [_trimmed(file, at, at + len(search), here, moved)]
+    if len(search) == 1 and len(replace) <= 1:
+        piece = _piece(file, search[0].strip(), "".join(replace).strip(), seen)
+        if piece is not None:
+            return piece
     if any(_ELIDED.match(line) for line in search):
         return Malformed("elided", "a search text leaves lines out: write every line, or choose fewer of them", _nearest(file, search))
     return Malformed("no_match", f"{file.path[:80]} has no such lines as a search text has; the nearest are these", _nearest(file, search))
@@ -59,6 +65,34 @@ def _once(file: File, search: Sequence[str], key: Callable[[str], str], seen: Se
                              "\n".join(search))  # fmt: skip
         return visible[0]
     return places[0] if places else None
+
+
+def _piece(file: File, search: str, replace: str, seen: Sequence[tuple[int, int]]) -> list[Span] | Malformed | None:
+    """The line whose only piece this is, with the new one in its place. None where no line has it."""
+    places = [(n, at) for n, line in enumerate(file.lines) for at in _starts(line, search)]
+    if len(places) > 1:
+        places = [(n, at) for n, at in places if any(first <= n < last for first, last in seen)]
+        if len(places) != 1:
+            return Malformed("ambiguous", f"a search text fits several places of {file.path[:80]}: write the whole line", search[:200])
+    if not places:
+        return None
+    n, at = places[0]
+    line = file.lines[n]
+    return [(n, n + 1, [line[:at] + replace + line[at + len(search) :]])]
+
+
+def _starts(line: str, piece: str) -> Iterator[int]:
+    """Where a piece stands in a line as whole tokens: ``= 1`` does not stand in ``x == 1``, nor ``max`` in ``maximum``."""
+    at = line.find(piece)
+    while at >= 0:
+        end = at + len(piece)
+        if not (at and _joined(line[at - 1], piece[0])) and not (end < len(line) and _joined(piece[-1], line[end])):
+            yield at
+        at = line.find(piece, at + 1)
+
+
+def _joined(one: str, other: str) -> bool:
+    return (one in _OPERATOR and other in _OPERATOR) or ((one.isalnum() or one == "_") and (other.isalnum() or other == "_"))
 
 
 def _without_blank_edges(search: Sequence[str], replace: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from inference.completion import Malformed, Parsed, apply_edits, parse_completion, render_completion, survives
 from inference.context import Context, Excerpt
 from inference.prompt import Turn, render_prompt
+from inference.text_edits import TextEdit
 from inference.trajectory import Message
 from training.teaching import known_edit
 
@@ -74,14 +75,41 @@ def answer(wrong: str, right: str, messages: Sequence[str]) -> str | None:
     """The completion that turns one text into the other; None where that takes more than one line, or the parser would not read it."""
     if changed_lines(wrong, right) is None:
         return None
-    found = known_edit(PATH, wrong, right)
-    if found is None or found.search.count("\n") > 1:
+    piece = changed_piece(wrong, right)
+    edit = TextEdit(PATH, *piece) if piece is not None else known_edit(PATH, wrong, right)
+    if edit is None or edit.search.count("\n") > 1:
         return None
-    edit = replace(found, search=found.search.removesuffix("\n"), replace=found.replace.removesuffix("\n"))
+    edit = replace(edit, search=edit.search.removesuffix("\n"), replace=edit.replace.removesuffix("\n"))
     said = explain(wrong, right, messages)
     if not survives(said, [edit]):
         return None
     return render_completion(said, [edit])
+
+
+def changed_piece(wrong: str, right: str) -> tuple[str, str] | None:
+    """The smallest piece of the changed line that stands once, wrong and right, grown from the difference by a token to its left and to its
+    right in turn: a small model copies a few tokens, and not two lines. A blank in front stays, so that the tokens are those of the file.
+    None where more than one line differs, or no piece will do."""
+    lines = changed_lines(wrong, right)
+    if lines is None:
+        return None
+    before, after = _PART.findall(lines[0]), _PART.findall(lines[1])
+    codes = [c for c in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes() if c[0] != "equal"]
+    (i, j), (k, m) = (codes[0][1], codes[-1][2]), (codes[0][3], codes[-1][4])
+    content = wrong.encode()
+    for turn in range(len(before) + len(after)):
+        old, new = "".join(before[i:j]), "".join(after[k:m])
+        if old.strip() and new.strip():
+            blank = " " if old[0].isspace() or (i and before[i - 1].isspace()) else ""
+            piece = blank + old.strip(), blank + new.strip()
+            found = apply_edits([TextEdit(PATH, *piece)], lambda path: content)
+            if not isinstance(found, Malformed) and found[PATH] == right.encode():
+                return piece
+        if turn % 2 == 0 and i and k:
+            i, k = i - 1, k - 1
+        elif j < len(before) and m < len(after):
+            j, m = j + 1, m + 1
+    return None
 
 
 def changed_lines(wrong: str, right: str) -> tuple[str, str] | None:

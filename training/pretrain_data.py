@@ -7,7 +7,8 @@ that a prompt of production fits into a few hundred. Three objectives share the 
     fill      PREFIX before SUFFIX after MIDDLE middle END  (arXiv 2207.14255, "PSM")         loss on the middle
     restore   document with a damaged line, DAMAGED the line, RESTORED the line as it was     loss behind DAMAGED
 
-The last teaches to find a line and to copy it with a change. Its damage is random, or a slip of the mutator's.
+The last teaches to find a line and to copy it with a change. Its damage is random, or a slip of the mutator's, of which only the piece is
+written that stands once (``training.corpus_dialogue.changed_piece``).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from inference.context import Context, Excerpt
 from inference.model.transformers import END, render_plainly
 from inference.prompt import render_prompt
 from training.benchmark.mutation import Kind, mutants
-from training.corpus_dialogue import changed_lines
+from training.corpus_dialogue import changed_piece
 
 PREFIX, SUFFIX, MIDDLE, DAMAGED, RESTORED = "<|prefix|>", "<|suffix|>", "<|middle|>", "<|damaged|>", "<|restored|>"
 PAD, STOP = "<|pad|>", "<|stop|>"
@@ -120,16 +121,16 @@ def pretraining_rows(
 
 
 def _slips(text: str, kinds: Sequence[Kind], rng: random.Random, most: int) -> list[tuple[str, str, str]]:
-    """Up to ``most`` of the mutator's slips on one line, as ``damage`` gives its own; kinds take turns."""
+    """Up to ``most`` of the mutator's slips on one line: (the text, the piece, the piece as it was); kinds take turns."""
     found: list[tuple[str, str, str]] = []
     for number in range(most):
         try:
             mutant = next(iter(mutants(text, kinds[number % len(kinds)], rng.randrange(1 << 30))), None)
         except (SyntaxError, ValueError, RecursionError):
             return []
-        lines = changed_lines(mutant.text, text) if mutant is not None else None
-        if mutant is not None and lines is not None:
-            found.append((mutant.text, *lines))
+        piece = changed_piece(mutant.text, text) if mutant is not None else None
+        if mutant is not None and piece is not None:
+            found.append((mutant.text, *piece))
     return found
 
 

@@ -117,6 +117,35 @@ def test_of_two_places_the_one_that_was_shown_is_meant() -> None:
     assert (found.reason, "fits 2 places" in found.message) == ("ambiguous", True)
 
 
+LINE = b"import max_of\nif x == 1 and maximum(y) <= max(z):\n\treturn x - 1  # max\n"
+
+
+@pytest.mark.parametrize(("search", "replace", "after"), [
+    ("max(z)", "min(z)", LINE.replace(b"max(z)", b"min(z)")), (" x == 1", " x != 1", LINE.replace(b"==", b"!=")),
+    ("- 1", "- 2", LINE.replace(b"- 1", b"- 2")), ("<=", "<", LINE.replace(b"<=", b"<")),
+    (" and maximum(y)", "", LINE.replace(b"and maximum(y)", b"")),
+])  # fmt: skip
+def test_a_piece_of_a_line_that_stands_once_is_replaced_alone(search: str, replace: str, after: bytes) -> None:
+    assert apply_edits([TextEdit("a.py", search, replace)], {"a.py": LINE}.get) == {"a.py": after}
+
+
+@pytest.mark.parametrize(("search", "replace", "reason"), [
+    ("max", "min", "ambiguous"), ("x", "y", "ambiguous"), ("= 1", "= 2", "no_match"), ("maxi", "mini", "no_match"),
+    ("= max(z", "< max(z", "no_match"),
+    ("max(z)", "min(z)\nor y", "no_match"),
+])  # fmt: skip
+def test_a_piece_that_ends_within_a_token_or_stands_twice_is_refused(search: str, replace: str, reason: str) -> None:
+    found = apply_edits([TextEdit("a.py", search, replace)], {"a.py": LINE}.get)
+    assert isinstance(found, Malformed)
+    assert found.reason == reason
+
+
+def test_of_two_pieces_the_one_that_was_shown_is_meant() -> None:
+    content = b"a = f(1)\nb = f(1)\n"
+    shown = [Excerpt("a.py", 2, "b = f(1)", "")]
+    assert apply_edits([TextEdit("a.py", "f(1)", "f(2)")], {"a.py": content}.get, shown) == {"a.py": b"a = f(1)\nb = f(2)\n"}
+
+
 def test_a_function_with_a_new_helper_and_a_new_import() -> None:
     code = "import os\n\n\ndef helper():\n    return os.name\n\n\ndef sub(a, b):\n    return helper()"
     found = apply_edits([BlockEdit("shop/prices.py", code)], FILES.get, SHOWN)

@@ -14,7 +14,7 @@ from training.benchmark.mbpp import Task
 from training.contamination import guard
 from training.corpus import REWARDED, CorpusOptions, build_corpus, library_functions, read_bugs, read_documents
 from training.corpus_bugs import Checked, Refused, is_right, plant_many, with_attempts
-from training.corpus_dialogue import Planted, answer, example, explain, prompt, solve
+from training.corpus_dialogue import Planted, answer, changed_piece, example, explain, prompt, solve
 from training.corpus_execution import Job, execute_many, make_oracles, sides_of
 from training.corpus_programs import generate
 
@@ -95,8 +95,17 @@ def test_the_answer_is_read_back_by_productions_parser() -> None:
     assert solved.text == RIGHT
     assert text[: solved.explanation_end] == explain(WRONG, RIGHT, BUG.messages)
     assert solve(BUG, "nonsense").text is None
-    assert solve(BUG, text.replace("x > m", "x < m")).trouble == "the changes change nothing"
+    assert solve(BUG, text.replace("=======\n >", "=======\n <")).trouble == "the changes change nothing"
     assert answer(WRONG, RIGHT + "# two\n# lines\n", ()) is None
+
+
+@pytest.mark.parametrize(("wrong", "right", "piece"), [
+    ("for x in v:\n    if x < k:\n        return x\n", "for x in v:\n    if x > k:\n        return x\n", (" <", " >")),
+    ("a = x + 1\nb = x + 1\n", "a = x + 1\nb = x - 1\n", ("b = x + 1", "b = x - 1")),
+    ("return f(g(x))\n", "return f(x)\n", ("g(x))", "x)")), ("x=y\n", "x=y\nz=1\n", None),
+])  # fmt: skip
+def test_a_piece_is_as_small_as_it_can_stand_once(wrong: str, right: str, piece: tuple[str, str] | None) -> None:
+    assert changed_piece(wrong, right) == piece
 
 
 def test_the_dialogue_shows_the_code_what_failed_and_what_was_tried() -> None:
@@ -105,7 +114,7 @@ def test_the_dialogue_shows_the_code_what_failed_and_what_was_tried() -> None:
     assert WRONG.strip() in asked[1].content
     assert "where 1 = largest([1, 3])" in asked[2].content
     assert "test_second" not in asked[2].content
-    assert "v[1]" in asked[3].content
+    assert "`0` has to be `1`" in asked[3].content
     assert asked[4].content.startswith("Your patch was refused: test_first fails.")
     assert told.startswith("It raises IndexError. `<` has to be `>`.")
     assert "could not be used: it is empty" in prompt(BUG, [("", "it is empty")])[-1].content
