@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bot import BotConfigurationError, BotError
 from bot.contained import repair_anywhere
+from bot.scratch import scratch
 from bot.settings import PREFIX
 from inference import InferenceError
 from inference.outcome import Outcome
@@ -142,4 +143,5 @@ def serve_sandbox(socket: Path, repositories: Path, repairs: int = 1, environmen
         raise BotConfigurationError(f"{socket.parent} is no folder: make it, or give --socket another path")
     socket.unlink(missing_ok=True)  # one that was left behind refuses connections
     options: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "off"}
-    uvicorn.Server(uvicorn.Config(create_service(repositories, repairs), uds=str(socket), **options)).run()
+    with scratch():
+        uvicorn.Server(uvicorn.Config(create_service(repositories, repairs), uds=str(socket), **options)).run()

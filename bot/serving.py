@@ -25,6 +25,7 @@ from bot.context import Context
 from bot.database import migrate, open_database
 from bot.planning import FEEDBACK, QUEUES, REPAIR, WEBHOOKS, Identity
 from bot.pulse import Pulse, unread_queues
+from bot.scratch import scratch
 from bot.settings import BotSettings
 from bot.tasks import Extras, Sender, Timer, make_celery, run_job
 
@@ -51,7 +52,7 @@ def serve(
     """Answer GitHub until a signal comes; with the embedded queue also do the work. ``beside`` runs from before the first job until after
     the last one. Raises BotConfigurationError."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    with _listen(host, port) as listener, beside or nullcontext(), running(context, extras) as app:
+    with _listen(host, port) as listener, scratch(), beside or nullcontext(), running(context, extras) as app:
         print(listening_line(context, host, listener.getsockname()[1]), flush=True)
         config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=10, lifespan="on")
         _on_signal(lambda: None)  # uvicorn raises the signal again once it has stopped, which would end the process before its workers
@@ -100,6 +101,7 @@ def work(context: Context, queues: Sequence[str] = QUEUES, extras: Extras | None
         raise BotConfigurationError(f"no such queue: {', '.join(sorted(unknown))}; there are {', '.join(QUEUES)}")
     stop = threading.Event()
     with ExitStack() as stack:
+        stack.enter_context(scratch())
         sender = _started(stack, Sender(context, make_celery(settings)))
         pulse = Pulse(context.clock())
         _started(stack, Timer(context, sender.send, extras, lambda: _check_pulse(context, pulse, queues)))
