@@ -79,7 +79,8 @@ def repair_contained(request: RepairRequest, runner: ContainerRunner, settings: 
             variables = variables_in(image, {**offered(services), **wanted.variables, **request.environment})
             environment = build_environment(
                 head.tree(), runner, settings=settings, repository=f"{request.repository}#{image.id}", setup=wanted.setup,
-                environment=variables, timeout=request.setup_timeout, interpreter=interpreter_of(runner, variables))  # fmt: skip
+                environment=variables, timeout=request.setup_timeout, interpreter=interpreter_of(runner, variables),
+                network=wanted.reaches_indexes)  # fmt: skip
             bench = Bench(runner.inside(image.name, services), environment, plan, request.policy.run_limits(), tuple(variables.items()))
             built = time.monotonic() - started
             outcome = repair(head, base, bench, proposed_by, request.policy, request.budget, folder, lambda _: None, request.jobs,

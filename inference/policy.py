@@ -34,6 +34,11 @@ class EnvironmentPolicy(_Table):
     services: tuple[str, ...] = Field(default=(), description="Services such as 'postgres:16'; need the container runner.")
     variables: dict[str, str] = Field(default_factory=dict, description="Environment variables for the tests.")
 
+    @property
+    def reaches_indexes(self) -> bool:
+        """Whether a build may ask the package indexes."""
+        return self.network != "off"
+
 
 class VerifyPolicy(_Table):
     """How hard a fix is tested before it is shown."""

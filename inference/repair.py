@@ -263,7 +263,7 @@ def open_bench(
         environment = build_project_environment(
             head, plan, runner, settings=settings, repository=request.repository or str(request.path.resolve()),
             setup=policy.environment.setup, environment=variables, timeout=request.setup_timeout,
-            progress=lambda text: report(Progress("environment", text)))  # fmt: skip
+            network=policy.environment.reaches_indexes, progress=lambda text: report(Progress("environment", text)))  # fmt: skip
     elif request.python is not None:
         environment = existing_environment(
             request.python, runner, settings=settings, tree=head.tree(), environment=variables,
@@ -272,5 +272,5 @@ def open_bench(
         environment = build_environment(
             head.tree(), runner, settings=settings, repository=request.repository or str(request.path.resolve()),
             setup=policy.environment.setup, environment=variables, timeout=request.setup_timeout, python=policy.environment.python,
-            progress=lambda text: report(Progress("environment", text)))  # fmt: skip
+            network=policy.environment.reaches_indexes, progress=lambda text: report(Progress("environment", text)))  # fmt: skip
     return Bench(runner, environment, plan, policy.run_limits(), tuple(variables.items())), environment.notes

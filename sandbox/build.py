@@ -25,6 +25,8 @@ from sandbox.settings import SandboxSettings
 ARTIFACTS, DOWNLOADS = "/ledex-artifacts", "/ledex-downloads"
 _ARTIFACT_BYTES = 256 * 1024**2
 _MESSAGE_BYTES = 4 * 1024**2
+_OFFLINE = {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1", "npm_config_offline": "true", "GOPROXY": "off", "CARGO_NET_OFFLINE": "true"}
+"""So that no tool tries for minutes what the proxy refuses anyway."""
 _WAY_OUT = "mend it, add setup commands to .github/ledex.toml, or build an environment yourself and give it with --python"
 
 
@@ -56,6 +58,8 @@ class Build:
     uv: Path | None = field(default_factory=find_uv)
     way_out: str = _WAY_OUT
     artifact_bytes: int = _ARTIFACT_BYTES
+    network: bool = True
+    """Whether the package indexes can be reached; what this repository downloaded before can be used in any case."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ def run_build(
         python = build.interpreter.executable
         argv = (python, "-I", f"{TOOLS}/_ledex_forward.py", "/run/proxy.sock", python, "-I", f"{TOOLS}/_ledex_build.py",
                 f"{TOOLS}/plan.json")  # fmt: skip
-        with index_proxy(build.indexes.hosts(settings), frozenset(settings.allowed_private_indexes)) as proxy:
+        hosts = build.indexes.hosts(settings) if build.network else frozenset()
+        with index_proxy(hosts, frozenset(settings.allowed_private_indexes)) as proxy:
             command = Command(
                 argv, tree=build.tree, cwd="." if build.tree else "/tmp", environment=_variables(build), mounts=mounts,
                 limits=build.limits, report=True, proxy=proxy.socket_path)  # fmt: skip
@@ -137,7 +142,7 @@ def _variables(build: Build) -> dict[str, str]:
         "UV_CACHE_DIR": f"{DOWNLOADS}/uv", "PIP_CACHE_DIR": f"{DOWNLOADS}/pip", "UV_LINK_MODE": "copy", "UV_PYTHON_DOWNLOADS": "never",
         "UV_COMPILE_BYTECODE": "1", "UV_NO_PROGRESS": "1", "UV_HTTP_RETRIES": "2",
         "NO_COLOR": "1", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        **pretend_versions(build.name), **build.indexes.variables(), **build.environment,
+        **pretend_versions(build.name), **build.indexes.variables(), **({} if build.network else _OFFLINE), **build.environment,
     }  # fmt: skip
 
 
@@ -213,6 +218,8 @@ def _judge(build: Build, events: list[dict[str, Any]], execution: Execution, ref
     failed: list[str] = []
     steps = {step.name: step for step in build.steps}
     more = f"; {min(refused, key=len)}: name it in LEDEX_SANDBOX_EXTRA_INDEX_HOSTS if it is one" if refused else ""
+    if not build.network:
+        more = '; the network is switched off (environment.network = "off")'
     for event in events:
         step = steps.get(str(event.get("name")))
         if event.get("event") != "done" or step is None:

@@ -76,12 +76,15 @@ def build_environment(
     progress: Progress | None = None,
     interpreter: Interpreter | None = None,
     python: str | None = None,
+    network: bool = True,
 ) -> Environment:
     """The environment of a tree, from the cache or built now; with ``interpreter``, this machine's of the version ``python`` ("3.12"), or
     its best fit.
 
     ``repository`` and ``trust`` name whose build it is: no other repository or trust level is ever served it. ``setup`` are shell
-    commands run in the tree after its dependencies, ``environment`` more variables for both. Raises EnvironmentFailed with one sentence.
+    commands run in the tree after its dependencies, ``environment`` more variables for both. Without ``network`` the project's build
+    reaches no package index; pytest and coverage, where it lacks them, are still fetched beside it. Raises EnvironmentFailed with one
+    sentence.
     """
     started = time.monotonic()
     tell = progress or (lambda sentence: None)
@@ -89,13 +92,14 @@ def build_environment(
     requirements = detect(files)
     chosen = interpreter or _choose(requirements, settings, python)
     indexes = configured_indexes()
-    key = _key(tree, files, requirements, chosen, indexes, setup, environment)
+    key = _key(tree, files, requirements, chosen, indexes, setup, environment, network)
     cache = EnvironmentCache(settings.cache_folder, settings.cache_bytes)
     slot = cache.slot(repository, trust, key)
 
     def build(left: float) -> None:
         tell(f"building the environment: Python {chosen.version[0]}.{chosen.version[1]}, {requirements.source}")
-        wanted = Build(tree, chosen, indexes, environment=environment, name=requirements.name, limits=build_limits(settings, left))
+        wanted = Build(tree, chosen, indexes, environment=environment, name=requirements.name, limits=build_limits(settings, left),
+                       network=network)  # fmt: skip
         _build(cache, slot, wanted, requirements, setup, runner, settings, cache.downloads(repository, trust), tell)
 
     lease, description, cached = cache.finished(slot, build, started + timeout - time.monotonic())
@@ -175,14 +179,14 @@ def _versions(found: Iterable[tuple[int, int]]) -> str:
 
 def _key(
     tree: Tree, files: Mapping[str, str], requirements: Requirements, interpreter: Interpreter, indexes: Indexes,
-    setup: tuple[str, ...], environment: Mapping[str, str],
+    setup: tuple[str, ...], environment: Mapping[str, str], network: bool,
 ) -> str:  # fmt: skip
     """What a build depends on. Editable installs hold the tree's path inside and the names of its packages."""
     packages = sorted(path for path in files if path.endswith("/__init__.py"))
     content = [
         FORMAT, tree.inside, interpreter.executable, interpreter.version, [(p, files[p]) for p in requirements.files], asdict(requirements),
         packages, native_sources_hash(tree) if requirements.install_project else "", setup, sorted(environment.items()),
-        indexes.index, indexes.extra, indexes.find_links,
+        indexes.index, indexes.extra, indexes.find_links, *(() if network else ("no network",)),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

@@ -48,6 +48,7 @@ def build_project_environment(
     environment: Mapping[str, str] = _NOTHING,
     timeout: float = 600,
     progress: Callable[[str], None] | None = None,
+    network: bool = True,
 ) -> Environment:
     """What the tests of a plan need, from the cache or built now; only this project of a monorepo is built.
 
@@ -58,7 +59,7 @@ def build_project_environment(
     toolchain = toolchain_of(plan)
     steps = setup_steps(plan, workspace, setup, Path(DEBIAN_REPOSITORY).is_dir())
     version = version_of(_version_text(toolchain, runner))
-    identity = [FORMAT, plan.framework, plan.folder, toolchain.identity, version]
+    identity = [FORMAT, plan.framework, plan.folder, toolchain.identity, version, *(() if network else ("no network",))]
     if not steps:
         return _environment(plan, toolchain, version, (), None, _key(identity), environment, started, cached=False)
     names = manifest_files(workspace, toolchain.language)
@@ -73,7 +74,7 @@ def build_project_environment(
         wanted = Build(
             workspace.tree(), replace(ours, mounts=(*ours.mounts, *toolchain.mounts)), configured_registries(toolchain.language),
             _limits(settings, left), steps, environment={**_variables(toolchain, _NOTHING), **environment}, uv=None, way_out=_WAY_OUT,
-            artifact_bytes=_ARTIFACT_BYTES)  # fmt: skip
+            artifact_bytes=_ARTIFACT_BYTES, network=network)  # fmt: skip
         with cache.building() as folder:
             result = run_build(wanted, folder, cache, cache.downloads(repository, trust), runner, settings, tell)
             notes = [*result.notes, *seal_build(folder)]

@@ -262,9 +262,8 @@ def test_globs_cross_folders(name: str, glob: str, fits: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('[environment]\nnetwork = "off"\n', "environment.network has no effect yet"),
         ('[environment]\npython = "/usr/bin/python3"\n', "environment.python"),
-        ("[verify]\nfull_suite = false\n", "verify.full_suite has no effect yet: every test is run"),
+        ("[verify]\nfull_suite = false\n", "verify.full_suite has no effect yet: every test is run that environment.test names"),
     ],
 )
 def test_a_key_that_changes_nothing_is_said(text: str, words: str) -> None:

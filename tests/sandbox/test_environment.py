@@ -305,6 +305,25 @@ def test_a_missing_package_is_named_in_one_sentence_with_the_way_out(tmp_path: P
     assert "\n" not in str(caught.value)
 
 
+ASK = """import os, socket, sys, urllib.parse
+proxy = urllib.parse.urlsplit(os.environ["https_proxy"])
+with socket.create_connection((proxy.hostname, proxy.port)) as connection:
+    connection.sendall(f"CONNECT {sys.argv[1]} HTTP/1.1\\r\\nHost: {sys.argv[1]}\\r\\n\\r\\n".encode())
+    sys.exit(b" 200 " not in connection.recv(100))
+"""
+
+
+def test_without_a_network_a_build_reaches_no_index_and_says_so(tmp_path: Path, runner: Runner, settings: SandboxSettings) -> None:
+    tree = write(tmp_path / "tree", {"ask.py": ASK})
+    host, port = sorted(configured_indexes().hosts(settings), reverse=True)[0]
+    asking, repository = (f"python ask.py {host}:{port}",), "example/closed"
+    build_environment(tree, runner, settings=settings, repository=repository, setup=asking, timeout=120)
+    with pytest.raises(EnvironmentFailed, match=r'switched off \(environment.network = "off"\)'):
+        build_environment(tree, runner, settings=settings, repository=repository, setup=asking, timeout=120, network=False)
+    closed = build_environment(tree, runner, settings=settings, repository=repository, timeout=120, network=False)
+    assert python(runner, closed, "import pytest, coverage").ok
+
+
 def test_a_build_that_takes_too_long_is_stopped(tmp_path: Path, runner: Runner, settings: SandboxSettings) -> None:
     tree = write(tmp_path / "tree", {"setup.py": "import time; time.sleep(100)"})
     with pytest.raises(EnvironmentFailed, match=r"took longer than 2 s.*--setup-timeout"):
