@@ -102,9 +102,9 @@ def redeliver(context: Context) -> None:
         with context.database.reading() as session:
             return bool(store.known_deliveries(session, [guid]))
 
-    since = datetime.fromtimestamp(context.clock(), UTC) - LOOK_BACK
+    now = datetime.fromtimestamp(context.clock(), UTC)
     try:
-        asked = redeliver_lost(context.github, since, recorded)
+        asked = redeliver_lost(context.github, now - LOOK_BACK, recorded, now)
     except GitHubError as error:
         log.warning("lost deliveries could not be looked for: %s", error)
         return

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bot.github.protocol import App, Delivery
 from bot.github.transport import PoliteRequester
 
 MOST_LISTED = 5_000
-MOST_ATTEMPTS = 5
-"""A delivery that failed so often fails for a reason that another attempt does not mend."""
+LONGEST_WAIT = timedelta(hours=6)
+"""Between two attempts at the same delivery, however long it has failed: it is given up only when GitHub has forgotten it."""
 
 
 def list_deliveries(requester: PoliteRequester, since: datetime) -> list[Delivery]:
@@ -39,23 +39,30 @@ def delivery_of(data: dict[str, Any]) -> Delivery:
     )
 
 
-def undelivered(deliveries: Iterable[Delivery], recorded: Callable[[str], bool] = lambda guid: False) -> list[Delivery]:
-    """Of each guid without a successful attempt, and that we have not ``recorded``, the latest attempt; oldest first."""
+def undelivered(
+    deliveries: Iterable[Delivery], recorded: Callable[[str], bool] = lambda guid: False, now: datetime | None = None
+) -> list[Delivery]:
+    """Of each guid without a successful attempt, and that we have not ``recorded``, the latest attempt; oldest first. With ``now`` only
+    those whose turn it is: after a wait as long as was tried already."""
     attempts: dict[str, list[Delivery]] = {}
     for delivery in deliveries:
         attempts.setdefault(delivery.guid, []).append(delivery)
     lost = [
         max(tried, key=lambda d: d.delivered_at)
         for guid, tried in attempts.items()
-        if not any(d.ok for d in tried) and len(tried) < MOST_ATTEMPTS and not recorded(guid)
+        if not any(d.ok for d in tried) and (now is None or _is_due([d.delivered_at for d in tried], now)) and not recorded(guid)
     ]
     return sorted(lost, key=lambda d: d.delivered_at)
 
 
-def redeliver_lost(app: App, since: datetime, recorded: Callable[[str], bool]) -> list[str]:
-    """Asks for everything that never arrived since then; the guids asked for. A request that fails is made at the next sweep."""
+def _is_due(tried: list[datetime], now: datetime) -> bool:
+    return now - max(tried) >= min(max(tried) - min(tried), LONGEST_WAIT)
+
+
+def redeliver_lost(app: App, since: datetime, recorded: Callable[[str], bool], now: datetime) -> list[str]:
+    """Asks for what never arrived since then and whose turn it is; the guids asked for. A request that fails is made at the next sweep."""
     asked = []
-    for delivery in undelivered(app.deliveries(since), recorded):
+    for delivery in undelivered(app.deliveries(since), recorded, now):
         app.redeliver(delivery.id)
         asked.append(delivery.guid)
     return asked

@@ -34,9 +34,16 @@ def test_what_we_recorded_is_not_asked_for_even_if_our_answer_was_lost() -> None
     assert undelivered([delivery(1, "a", 504)], recorded=lambda guid: guid == "a") == []
 
 
-def test_a_delivery_that_failed_five_times_is_left_alone() -> None:
-    assert undelivered([delivery(n, "a", 500, n) for n in range(5)]) == []
-    assert len(undelivered([delivery(n, "a", 500, n) for n in range(4)])) == 1
+def test_a_delivery_is_asked_for_after_a_wait_as_long_as_it_was_tried_and_never_given_up() -> None:
+    minutes, sent = 0, [delivery(1, "a", 502)]
+    while minutes < 3 * 24 * 60:  # GitHub forgets it then
+        if undelivered(sent, now=NOON + timedelta(minutes=minutes)):
+            sent.append(delivery(len(sent) + 1, "a", 502, minutes))
+        minutes += 5
+    at = [(d.delivered_at - NOON).total_seconds() / 60 for d in sent]
+    assert at[:8] == [0, 0, 5, 10, 20, 40, 80, 160]
+    assert at[-1] > 3 * 24 * 60 - 6 * 60
+    assert len(sent) < 25
 
 
 def as_json(number: int, minutes: int) -> dict[str, Any]:
@@ -73,7 +80,7 @@ def test_a_redelivery_is_asked_for_once(server: Server, github: GitHub) -> None:
 
 def test_a_sweep_asks_for_what_was_lost_and_says_which() -> None:
     github = InMemoryGitHub(sent=[delivery(1, "a", 502), delivery(2, "b", 202), delivery(3, "c", 502, 1)])
-    assert redeliver_lost(github, NOON, lambda guid: guid == "c") == ["a"]
+    assert redeliver_lost(github, NOON, lambda guid: guid == "c", NOON) == ["a"]
     assert github.redelivered == [1]
 
 
@@ -81,4 +88,4 @@ def test_a_sweep_that_fails_midway_tells() -> None:
     github = InMemoryGitHub(sent=[delivery(1, "a", 502)])
     github.fail("redeliver", Unavailable("down"))
     with pytest.raises(Unavailable):
-        redeliver_lost(github, NOON, lambda guid: False)
+        redeliver_lost(github, NOON, lambda guid: False, NOON)

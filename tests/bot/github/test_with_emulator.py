@@ -200,7 +200,7 @@ def test_a_lost_delivery_is_asked_for_again(world: World) -> None:
     since = datetime.now(UTC) - timedelta(hours=1)
     lost = {delivery.guid for delivery in world.github.deliveries(since)}
     assert lost
-    assert set(redeliver_lost(world.github, since, lambda guid: False)) == lost
+    assert set(redeliver_lost(world.github, since, lambda guid: False, datetime.now(UTC))) == lost
     world.emulator.settle()
     assert len(world.github.deliveries(since)) == 2 * len(lost)
 
