@@ -78,7 +78,8 @@ class DatabaseLock:
                 connection.execute("ROLLBACK")
         else:
             with psycopg.connect(url.render_as_string(hide_password=False)) as connection:
-                connection.execute("LOCK TABLE jobs, deliveries IN ACCESS EXCLUSIVE MODE")
+                # In the order in which the bot writes them: else one of the two would be refused, as a deadlock.
+                connection.execute("LOCK TABLE deliveries, jobs IN ACCESS EXCLUSIVE MODE")
                 self._keep(seconds)
                 connection.rollback()
 
