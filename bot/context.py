@@ -28,8 +28,8 @@ class Postpone(BotError):
 
 
 class Refused(BotError):
-    """Raised by a handler that GitHub said no to (403, 404, 409, 422), which may be a hiccup of theirs: only the same refusal, several
-    times in a row, is believed and ends the job. ``answer`` is what tells whoever asked, then."""
+    """Raised by a handler that GitHub (403, 404, 409, 422) or git said no to, which may be a hiccup: only the same refusal, several times
+    in a row, is believed and ends the job. ``answer`` is what tells whoever asked, then."""
 
     def __init__(self, reason: str, answer: Callable[[], Result] | None = None) -> None:
         super().__init__(reason)

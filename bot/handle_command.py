@@ -182,8 +182,9 @@ def apply(context: Context, claim: Claim, app: App, pull: PullRequest, fix: FixR
         commits = fetch(github.git_access(), repository_folder(context, claim), pull.number, pull.head_sha, pull.base_sha)
     try:
         files = changed_files(commits.path, pull.head_sha, fix.patch)
-    except WorkspaceError as error:
-        return refuse(app, claim, command, f"the patch does not apply ({error})")
+    except WorkspaceError as error:  # it was verified on this very commit: rather git was cut off here
+        unreadable = f"the patch does not apply ({error})"
+        raise Refused(unreadable, lambda: refuse(app, claim, command, unreadable)) from None
     try:
         with step(app, claim, PUSHING) as github:
             if command.name == "apply":

@@ -241,6 +241,23 @@ def test_a_job_killed_between_its_fix_and_its_end_leaves_what_people_did_with_th
         assert [f.state for f in session.scalars(select(FixRow).where(FixRow.repository_id == case.repository.id))] == ["stacked"]
 
 
+def test_a_patch_that_does_not_apply_is_tried_again_before_it_is_refused(case: Case) -> None:
+    pull = case.pull()
+    case.fail(pull)
+    database, of_case = case.stage.context.database, FixRow.repository_id == case.repository.id
+    with database.writing() as session:
+        good = session.scalars(select(FixRow.patch).where(of_case)).one()
+        session.execute(update(FixRow).where(of_case).values(patch=good.replace(b"-    return max", b"-    return sum")))
+    script.comment(case.stage.emulator, pull, "/ledex apply", by="maintainer")
+    while not case.reason("command").startswith("the patch does not apply"):
+        time.sleep(0.05)
+    with database.writing() as session:  # as if what git could not read for a moment were back
+        session.execute(update(FixRow).where(of_case).values(patch=good))
+    case.stage.settle(60)
+    assert case.reason("command") == "applied"
+    assert all("was not carried out" not in c.body for c in case.comments(pull))
+
+
 def test_an_apply_whose_comment_was_refused_says_applied_when_it_runs_again(case: Case) -> None:
     pull = case.pull()
     case.fail(pull)
