@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import PurePosixPath
 
 import tree_sitter
 import tree_sitter_go
@@ -43,6 +44,10 @@ _KEYWORDS: Mapping[str, frozenset[str]] = {
         " for if implements import instanceof int interface long native new package private protected public return short static super"
         " switch synchronized this throw throws transient try void volatile while".split()),
 }  # fmt: skip
+_SUFFIXES = {
+    ".py": "python", ".pyi": "python", ".js": "javascript", ".cjs": "javascript", ".mjs": "javascript", ".jsx": "javascript",
+    ".ts": "javascript", ".tsx": "javascript", ".go": "go", ".rs": "rust", ".java": "java",
+}  # fmt: skip
 _ORDER = 4
 _ORDINARY_WEIGHT = 0.2
 """Of a word that is no keyword; a keyword weighs 1, five times as much (section 3.1)."""
@@ -69,6 +74,17 @@ class Weights:
     weighted_ngrams: float = 0.25
     syntax: float = 0.25
     data_flow: float = 0.25
+
+
+def language_of(patch: str) -> str:
+    """The language of a patch's first file that has a grammar here (TypeScript is read as JavaScript); Python where none has: words and
+    runs of words are compared in any language, and a tree of errors is one too."""
+    for line in patch.split("\n"):
+        if line.startswith("+++ "):
+            language = _SUFFIXES.get(PurePosixPath(line[4:].split("\t")[0].strip()).suffix.lower())
+            if language is not None:
+                return language
+    return "python"
 
 
 def codebleu(candidate: str, reference: str, language: str = "python", weights: Weights = Weights()) -> float:

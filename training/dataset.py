@@ -14,14 +14,12 @@ from typing import Literal
 from inference.prompt import in_mode
 from inference.trajectory import Message, Round, Trajectory
 from training.census import Census
-from training.references import is_correct
-from training.reward import worth_of
+from training.references import is_correct, refused_patch, with_shared_verdicts
+from training.reward import LIKED, worth_of
 from training.tokens import Tokens
 
 Kind = Literal["generate", "refine", "explain"]
 """LEDEX's three tasks (section 2.2): the solution from the task, the refinement alone, the explanation and then the refinement."""
-LIKED = 0.5
-"""What people did with a patch is worth at least this (see ``reward.worth_of``), or it is not imitated."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,9 @@ def examples_of(trajectories: Iterable[Trajectory], census: Census) -> Iterator[
             answer = f"```python\n{solution.rstrip()}\n```\n"
             yield Example("generate", (Message("user", one.problem.task),), answer, one.problem.repository)
         kept = False
-        worth = worth_of(one.feedback)
-        for number, round_ in enumerate(one.rounds):
-            if number == one.chosen and worth is not None and worth < LIKED:
+        refused = refused_patch(one)
+        for round_ in with_shared_verdicts(one.rounds):
+            if refused is not None and round_.patch == refused:
                 census.leave_out("people refused it", one.id)
                 kept = True
                 continue
@@ -98,7 +96,7 @@ def judged_of(trajectories: Iterable[Trajectory], tokens: Tokens, most_tokens: i
     """(prompt as the model reads it, completion, liked) of every posted round that people accepted or refused; others say nothing."""
     found = []
     for one in trajectories:
-        round_ = one.rounds[one.chosen] if one.chosen is not None and one.chosen < len(one.rounds) else None
+        round_ = one.rounds[one.chosen] if one.chosen is not None and 0 <= one.chosen < len(one.rounds) else None
         worth = worth_of(one.feedback)
         if round_ is None or round_.completion is None or not round_.messages:
             census.leave_out("no posted round with its dialogue", one.id)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from inference.trajectory import Round, Trajectory
-from training.reward import Verified
+from training.reward import LIKED, Verified, worth_of
 
 
 def group_of(trajectory: Trajectory) -> str:
@@ -36,12 +37,42 @@ def is_correct(round_: Round) -> bool:
     return is_verified(round_) and (not isinstance(hidden, (list, tuple)) or hidden[0] == hidden[1])
 
 
+def with_shared_verdicts(rounds: Sequence[Round]) -> list[Round]:
+    """The rounds, those without a verdict with that of another round that came to the same patch: it was run once for all of them."""
+    known = {one.patch: one for one in rounds if one.patch and one.verdict is not None}
+
+    def shared(one: Round) -> Round:
+        same = known.get(one.patch) if one.verdict is None else None
+        if same is None:
+            return one
+        hidden = {"hidden": same.extra["hidden"]} if "hidden" in same.extra else {}
+        return replace(one, verdict=same.verdict, extra={**hidden, **one.extra})
+
+    return [shared(one) for one in rounds]
+
+
+def is_judged(round_: Round) -> bool:
+    """Whether anything is known of a round's worth. The bot records what a model said and nobody ran: the budget had ended, another patch
+    was accepted first, or the warm tiers turned it down without a word. Such a round is neither right nor wrong."""
+    return not round_.patch or round_.verdict is not None or any(name in round_.extra for name in ("visible", "refused"))
+
+
+def refused_patch(trajectory: Trajectory) -> str | None:
+    """The patch that was posted and that people refused; None where they did not."""
+    worth, chosen = worth_of(trajectory.feedback), trajectory.chosen
+    if worth is None or worth >= LIKED or chosen is None or not 0 <= chosen < len(trajectory.rounds):
+        return None
+    return trajectory.rounds[chosen].patch
+
+
 def verified_of(trajectories: Iterable[Trajectory]) -> dict[str, Verified]:
-    """R_c^w and E_c^w of every wrong code, each text once. What people made of a patch counts as verified: they merged it."""
+    """R_c^w and E_c^w of every wrong code, each text once. What people made of a patch counts as verified: they merged it. A patch that
+    they refused does not, whatever the tests said of it."""
     found: dict[str, Verified] = {}
     for one in trajectories:
         known = found.get(group_of(one), Verified())
-        rounds = [r for r in one.rounds if is_correct(r)]
+        refused = refused_patch(one)
+        rounds = [r for r in with_shared_verdicts(one.rounds) if is_correct(r) and r.patch != refused]
         codes = [code_after(r.patch) for r in rounds] + [code_after(f.human_patch) for f in one.feedback if f.human_patch]
         said = [explanation_of(r) for r in rounds]
         found[group_of(one)] = Verified(tuple(dict.fromkeys([*known.refinements, *(c for c in codes if c.strip())])),

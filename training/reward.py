@@ -149,6 +149,8 @@ def _within(right: bool, share: float) -> float:
     return _MARGIN + (MOST - _MARGIN) * share if right else LEAST + (MOST - _MARGIN) * share
 
 
+LIKED = 0.5
+"""What people did with a patch is worth at least this, or it is neither imitated nor a reference."""
 _REJECTED = {"style": 0.5, "not-wanted": 0.5, "incomplete": 0.25}
 """A patch that somebody did not want for these reasons was right as far as it went; for any other reason it was wrong."""
 
@@ -161,7 +163,7 @@ def worth_of(feedback: Sequence[Feedback]) -> float | None:
             case "applied" | "stacked":
                 worth = 1.0
             case "edited":
-                worth = max(1.0 - (one.edit_distance if one.edit_distance is not None else 0.5), 0.05)
+                worth = min(max(1.0 - (one.edit_distance if one.edit_distance is not None else 0.5), 0.05), 1.0)
             case "rejected":
                 worth = _REJECTED.get(one.reason or "", 0.0)
             case "reverted":

@@ -8,14 +8,17 @@ from typing import Any, Literal
 
 from inference.trajectory import Feedback, Round, Trajectory
 from training.census import Census
+from training.codebleu import language_of
 from training.encoder import Encoder
-from training.references import code_after, explanation_of, group_of, is_correct, verified_of
+from training.references import code_after, explanation_of, group_of, is_correct, is_judged, verified_of, with_shared_verdicts
 from training.reward import Attempt, PaperOptions, Reward, Verified, gated_reward, paper_reward
 from training.tokens import Tokens, token_at
 
 RewardName = Literal["paper", "gated"]
 _TEST_CHECKS = frozenset({"target", "repeats", "regressions"})
 """Checks that a patch fails by what tests say. Any other refusal is for what the patch is."""
+_FLAKY = "control"
+"""The check that tells of the tests alone: they pass without the patch too."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,14 @@ def attempt_of(round_: Round, feedback: Sequence[Feedback] = ()) -> Attempt:
     verdict = round_.verdict or {}
     after = _counts(verdict, "after")
     total = _counts(verdict, "before").get("total", 0) or after.get("total", 0)
-    refused = verdict.get("refused_by")
+    # What was refused before anything ran (an unreadable answer, a forbidden change) has its reason there and no verdict.
+    refused = verdict.get("refused_by") if verdict else round_.extra.get("refused")
     hidden_passed, hidden_total = _pair(round_, "hidden") or (0, 0)
     passed, total = _pair(round_, "visible") or (after.get("passed", 0), total)
     return Attempt(
         code_after(round_.patch), explanation_of(round_), min(passed, total), max(total, 1), hidden_passed, hidden_total,
-        str(refused) if refused is not None and refused not in _TEST_CHECKS else None, tuple(feedback))  # fmt: skip
+        str(refused) if refused is not None and refused not in _TEST_CHECKS else None, tuple(feedback),
+        language_of(round_.patch))  # fmt: skip
 
 
 def _pair(round_: Round, name: str) -> tuple[int, int] | None:
@@ -83,9 +88,15 @@ def rollouts_of(
     rollouts = []
     for one in trajectories:
         group = group_of(one)
-        for number, round_ in enumerate(one.rounds):
+        for number, round_ in enumerate(with_shared_verdicts(one.rounds)):
             if round_.completion is None or not round_.messages:
                 census.leave_out("round without a dialogue", one.id)
+                continue
+            if not is_judged(round_):
+                census.leave_out("nobody has judged this patch", one.id)
+                continue
+            if (round_.verdict or {}).get("refused_by") == _FLAKY:
+                census.leave_out("its tests are flaky", one.id)
                 continue
             feedback = one.feedback if number == one.chosen else ()
             attempt = attempt_of(round_, feedback)
@@ -108,7 +119,7 @@ def _rollout(round_: Round, reward: Reward, group: str, right: bool, tokens: Tok
         return None
     prompt = tokens.prompt(round_.messages)
     # Token ids of another model's tokenizer would be noise: they, and the log-probabilities of them, count where they say this completion.
-    own = round_.token_ids is not None and tokens.decode(round_.token_ids).startswith(completion)
+    own = tokens.knows(round_.token_ids or ()) and tokens.decode(round_.token_ids or ()).startswith(completion)
     ids = list(round_.token_ids or ()) if own else tokens.completion(completion)
     if len(prompt) + len(ids) > most_tokens or not ids:
         return None

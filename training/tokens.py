@@ -33,6 +33,10 @@ class Tokens:
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    def knows(self, ids: Sequence[int]) -> bool:
+        """Whether there are ids and all of them are this tokenizer's. A file may hold any numbers."""
+        return bool(ids) and min(ids) >= 0 and max(ids) < len(self.tokenizer)
+
     @property
     def end(self) -> int:
         """The token after which a turn is over."""

@@ -144,9 +144,47 @@ def test_an_empty_verified_set_and_a_round_without_dialogue_are_left_out(tokens:
     assert len(gated) == 1
 
 
+def test_a_patch_that_nobody_judged_is_neither_right_nor_wrong(tokens: Tokens) -> None:
+    unjudged = round_of(verdict=None, patch=PATCH.replace("a + b", "b + a"))
+    flaky = round_of(verdict=verdict(False, "control"), patch=PATCH.replace("a + b", "sum((a, b))"))
+    again = round_of("It has to add.", verdict=None)  # the patch of the first round, which was run once for both
+    unread = round_of(verdict=None, patch="", extra={"refused": "no_edits"})
+    census = Census()
+    one = trajectory("t", round_of(), unjudged, flaky, again, unread)
+    for name in ("paper", "gated"):
+        found = rollouts_of([one], tokens, LexicalEncoder(), RewardOptions(name), 4096, census)
+        assert [rollout.right for rollout in found] == [True, True, False]
+        assert found[1].reward.refinement == found[0].reward.refinement
+    assert census.left_out == {"nobody has judged this patch": 2, "its tests are flaky": 2}
+    assert verified_of([one])[group_of(one)].explanations == (BECAUSE, "It has to add.")
+    assert len(list(examples_of([one], Census()))) == 3  # the same refinement after two explanations
+
+
+def test_what_people_refused_is_no_reference_and_not_imitated_whoever_wrote_it() -> None:
+    other = round_of("It has to add.", patch=PATCH.replace("a + b", "b + a"))
+    one = trajectory("t", round_of(), round_of("Add!"), other, feedback=(Feedback("rejected", 1.0, "wrong"),))
+    references = verified_of([one])[group_of(one)]
+    assert ["b + a" in code for code in references.refinements] == [True]
+    assert references.explanations == ("It has to add.",)
+    census = Census()
+    assert all("It has to add." in e.completion or e.kind == "refine" for e in examples_of([one], census))
+    assert census.left_out == {"people refused it": 2}
+
+
+def test_what_was_refused_before_it_ran_is_refused_for_the_rewards() -> None:
+    assert attempt_of(round_of(verdict=None, extra={"refused": "forbidden"})).refused_by == "forbidden"
+    assert attempt_of(round_of(extra={"refused": "forbidden"})).refused_by is None, "the verdict is the last word"
+
+
+def test_each_language_is_compared_by_its_own_grammar() -> None:
+    for path, language in (("a.go", "go"), ("src/a.rs", "rust"), ("a.mjs", "javascript"), ("A.java", "java"), ("a.py", "python"),
+                           ("a.cobol", "python")):  # fmt: skip
+        assert attempt_of(round_of(patch=PATCH.replace("solution.py", path))).language == language
+
+
 def test_token_ids_of_another_tokenizer_are_not_used(tokens: Tokens) -> None:
     own = tokens.completion(round_of().completion or "")
-    for ids, kept in ((tuple(own), True), ((1, 2, 3), False)):
+    for ids, kept in ((tuple(own), True), ((1, 2, 3), False), ((*own, 10**12), False), ((-1, *own), False), ((), False)):
         recorded = round_of(token_ids=ids, logprobs=(-0.5,) * len(ids))
         [rollout] = rollouts_of([trajectory("t", recorded)], tokens, LexicalEncoder(), RewardOptions(), 4096, Census())
         assert rollout.completion_ids == tuple(own)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.trajectory import Feedback
+from training.codebleu import codebleu
 from training.encoder import LexicalEncoder, TransformerEncoder, Vectors
 from training.reward import (
     Attempt,
@@ -61,6 +62,23 @@ def test_the_mean_over_the_references_by_hand() -> None:
     assert reward is not None
     assert reward.explanation == pytest.approx(0.0, abs=1e-5)
     assert reward.refinement == pytest.approx(5.0)  # S_cb 1 with itself, all tests
+
+
+def test_the_refinement_is_compared_with_every_verified_one() -> None:
+    # S_cb is the mean: of two references one is the code itself (1) and one is not.
+    other = "def f(*numbers):\n    return sum(numbers)\n"
+    alike = codebleu(FIXED, other)
+    assert 0.1 < alike < 0.9
+    reward = paper_reward(attempt(passed=2), Verified((FIXED, other), ()), LexicalEncoder())
+    assert reward is not None
+    assert reward.refinement == pytest.approx(5 * ((1 + alike) / 2 + 2 / 4) - 5)
+    assert reward.explanation is None  # nobody has explained this wrong code
+
+
+def test_the_papers_unit_tests_are_those_that_were_shown() -> None:
+    reward = paper_reward(attempt(passed=3, hidden_passed=0, hidden_total=50), VERIFIED, LexicalEncoder())
+    assert reward is not None
+    assert reward.scores["unit_tests"] == 0.75
 
 
 def test_what_the_paper_leaves_open_is_an_option() -> None:
@@ -147,7 +165,8 @@ def test_what_people_do_enters_and_silence_does_not() -> None:
 
     assert paid() == paid(Feedback("ignored", 1.0))
     assert paid(Feedback("applied", 1.0)) == 5.0
-    edited = [paid(Feedback("edited", 1.0, edit_distance=d)) for d in (0.1, 0.5, 1.0)]
+    edited = [paid(Feedback("edited", 1.0, edit_distance=d)) for d in (-3.0, 0.1, 0.5, 1.0)]
+    assert edited[0] == 5.0  # a file may hold any number
     assert edited == sorted(edited, reverse=True)
     assert edited[-1] >= 1.0
     rejected = {r: paid(Feedback("rejected", 1.0, r)) for r in ("wrong", "unsafe", "incomplete", "style")}
