@@ -42,8 +42,9 @@ class Census:
 
 
 def read_all(paths: Iterable[Path], census: Census) -> Iterator[Trajectory]:
-    """The trajectories of files and folders (``*.jsonl`` below them), each id once, damaged ones counted and left out."""
-    seen: set[str] = set()
+    """The trajectories of files and folders (``*.jsonl`` below them), each id once, damaged ones counted and left out. Of several exports
+    of one trajectory the one counts that knows most of what people did."""
+    kept: dict[str, Trajectory] = {}
     for path in sorted(file for one in paths for file in ([one] if one.is_file() else sorted(one.rglob("*.jsonl")))):
         try:
             with path.open("rb") as lines:
@@ -52,18 +53,24 @@ def read_all(paths: Iterable[Path], census: Census) -> Iterator[Trajectory]:
                     found = _parsed(line, where, census)
                     if found is None:
                         continue
-                    if found.id in seen:
+                    if found.id in kept:
                         census.leave_out("the same trajectory again", where)
-                        continue
-                    seen.add(found.id)
+                        if _told(found) <= _told(kept[found.id]):
+                            continue
                     if found.problem.tree is not None and not (path.parent / found.problem.tree).exists():
                         # The dialogue is whole without it; only what would have to run again is lost.
                         census.counts["trajectories whose tree is gone"] += 1
                         found = replace(found, problem=replace(found.problem, tree=None))
-                    census.counts["trajectories"] += 1
-                    yield found
+                    census.counts["trajectories"] += found.id not in kept
+                    kept[found.id] = found
         except OSError as error:
             census.leave_out("file cannot be read", f"{path.name}: {error.strerror or error}")
+    yield from kept.values()
+
+
+def _told(trajectory: Trajectory) -> tuple[float, int]:
+    """How late the last thing was that people did, and how many they were."""
+    return max((one.at for one in trajectory.feedback), default=0.0), len(trajectory.feedback)
 
 
 def _parsed(line: bytes, where: str, census: Census) -> Trajectory | None:

@@ -41,6 +41,16 @@ def test_every_damage_is_counted_and_the_rest_is_read(tmp_path: Path) -> None:
     assert any("format of another version: 1 (first: bad.jsonl:2" in line for line in census.lines())
 
 
+def test_of_several_exports_of_a_trajectory_the_newest_judgement_counts(tmp_path: Path) -> None:
+    applied, reverted = Feedback("applied", 1.0), Feedback("reverted", 2.0)
+    write(tmp_path / "1.jsonl", trajectory("a", feedback=(applied,)), trajectory("b", feedback=(applied, reverted)), trajectory("c"))
+    write(tmp_path / "2.jsonl", trajectory("a", feedback=(applied, reverted)), trajectory("b", feedback=(applied,)))
+    census = Census()
+    found = {one.id: [said.kind for said in one.feedback] for one in read_all([tmp_path], census)}
+    assert found == {"a": ["applied", "reverted"], "b": ["applied", "reverted"], "c": []}
+    assert (census.counts["trajectories"], census.left_out["the same trajectory again"]) == (3, 2)
+
+
 def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
     census = Census()
     (tmp_path / "link.jsonl").symlink_to(tmp_path / "nowhere.jsonl")

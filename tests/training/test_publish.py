@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -11,7 +11,7 @@ import pytest
 
 from inference.adapters import Registry
 from inference.model import ModelError
-from inference.trajectory import Trajectory, write_trajectories
+from inference.trajectory import Feedback, Trajectory, write_trajectories
 from tests.training.trajectories import trajectory
 from tests.vllm.tiny_model import make_tiny_adapter
 from training import DataError, NotPromoted
@@ -128,6 +128,72 @@ def test_the_loop_learns_when_enough_is_new_and_goes_on_after_a_kill(tmp_path: P
     state = watch(inbox, work, one_round, least_new=3, most_rounds=2, sleep=arrive)
     assert state.rounds == ["published", "not better", "failed: disk full of rubbish"]
     assert seen == [4, 8, 12]
+
+
+def test_what_people_did_later_is_new_and_silence_is_not(tmp_path: Path) -> None:
+    inbox, seen = tmp_path / "inbox", list[dict[str, str]]()
+    inbox.mkdir()
+    applied = Feedback("applied", 1.0)
+    said = {"a": (applied,), "b": (applied,), "c": (applied,)}
+    later = [{"c": (applied, Feedback("stacked", 2.0))}, {"b": (applied, Feedback("ignored", 2.0))},
+             {"a": (applied, Feedback("reverted", 2.0))}, {"b": (Feedback("edited", 3.0, edit_distance=0.9),)}]  # fmt: skip
+
+    def export(changes: Mapping[str, tuple[Feedback, ...]] = {}) -> None:
+        said.update(changes)
+        (inbox / "all.jsonl").write_text("".join(write_trajectories(trajectory(name, feedback=did) for name, did in said.items())))
+
+    def one_round(found: Sequence[Trajectory], folder: Path) -> str:
+        seen.append({one.id: one.feedback[-1].kind for one in found})
+        return "published"
+
+    export()
+    slept: list[float] = []
+
+    def arrive(seconds: float) -> None:
+        export(later[len(slept)])
+        slept.append(seconds)
+
+    watch(inbox, tmp_path / "work", one_round, least_new=3, most_rounds=1, sleep=arrive)
+    watch(inbox, tmp_path / "work", one_round, least_new=1, most_rounds=2, sleep=arrive)
+    assert seen[1:] == [{"a": "reverted", "b": "ignored", "c": "stacked"}, {"a": "reverted", "b": "edited", "c": "stacked"}]
+    assert len(slept) == 4
+
+
+def test_a_round_goes_on_in_its_folder_only_with_its_own_data(tmp_path: Path) -> None:
+    inbox, folders = tmp_path / "inbox", list[str]()
+    inbox.mkdir()
+    (inbox / "1.jsonl").write_text("".join(write_trajectories([trajectory("a")])))
+
+    class Killed(BaseException):
+        pass
+
+    def killed(found: Sequence[Trajectory], folder: Path) -> str:
+        folders.append(folder.name)
+        raise Killed
+
+    for name in (None, None, "b"):
+        if name is not None:
+            (inbox / "2.jsonl").write_text("".join(write_trajectories([trajectory(name)])))
+        with pytest.raises(Killed):
+            watch(inbox, tmp_path / "work", killed, least_new=1, most_rounds=1)
+    assert folders[0] == folders[1] != folders[2]
+    assert all(name.startswith("round-1-") for name in folders)
+
+
+def test_a_round_that_breaks_a_library_ends_no_loop_and_a_damaged_state_is_said(tmp_path: Path) -> None:
+    inbox, work = tmp_path / "inbox", tmp_path / "work"
+    inbox.mkdir()
+    work.mkdir()
+    (inbox / "1.jsonl").write_text("".join(write_trajectories([trajectory("a")])))
+    (work / "loop.json").write_text('{"learned": ["old"], "rounds": ["published"]}')  # as an earlier version wrote it
+
+    def broken(found: Sequence[Trajectory], folder: Path) -> str:
+        raise RuntimeError("CUDA out of memory\nmore")
+
+    assert watch(inbox, work, broken, least_new=1, most_rounds=1).rounds == ["published", "failed: RuntimeError: CUDA out of memory"]
+    (work / "loop.json").write_text('{"learned": ')
+    with pytest.raises(DataError, match="damaged: delete it"):
+        watch(inbox, work, broken, least_new=1, most_rounds=1)
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
