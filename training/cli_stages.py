@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from inference.model import Sampler
     from training.stages import Workplace
 
+_GUARD = ("An evaluation set that nothing may be learned from, NAME=PATH: a folder of Python files (quixbugs=FOLDER) or "
+          "JSON lines (humaneval=HumanEval.jsonl.gz). May be given again. MBPP 11-600 always is one; no others ship.")  # fmt: skip
 Data = Annotated[list[Path], typer.Argument(help="Files or folders of trajectories (*.jsonl), of collect or of the bot's export.")]
 
 
@@ -37,7 +39,7 @@ def collect(
     repository: Annotated[list[Path] | None, typer.Option(help="A checkout with tests to plant bugs in (may be given again).")] = None,
     trajectories: Annotated[list[Path] | None, typer.Option(help="The bot's, whose source was kept (may be given again).")] = None,
     licence: Annotated[str, typer.Option(help="The repositories' licence, for the data card.")] = "unknown",
-    guard: Annotated[list[str] | None, typer.Option(help="NAME=FOLDER of programs not to be learned from; MBPP 11-600 never are.")] = None,
+    guard: Annotated[list[str] | None, typer.Option(help=_GUARD)] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Wrong programs at most, those of earlier runs included.")] = None,
 ) -> None:  # fmt: skip
     """Wrong code, explanations and refinements for it, all run, as trajectories with a data card."""

@@ -127,7 +127,7 @@ def collect(
                 except SandboxError:  # of one wrong code: a night's other ones are not lost with it
                     state.left_out["the sandbox failed"] += 1
                 report(state)
-    card = data_card([t for file in files.values() for t in _resumed(file)], state)
+    card = {**data_card([t for file in files.values() for t in _resumed(file)], state), "guarded_against": list(guarded.names)}
     (out / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return state
 
@@ -142,12 +142,13 @@ def _fresh(
         digest = hashlib.sha256(planted.wrong.encode()).hexdigest()
         if digest in seen:
             state.left_out["the same wrong code again"] += 1
-        elif (name := guarded.found_in(planted.right)) is not None:
+        elif (name := guarded.found_inside(planted.right)) is not None:
             state.left_out[f"stands in the evaluation set {name}"] += 1
-        elif f"planted/{planted.id}" not in done:
-            seen.add(digest)
-            given += 1
-            yield planted
+        else:
+            seen.add(digest)  # of what an earlier run did, too: its double is none of a later run's
+            if f"planted/{planted.id}" not in done:
+                given += 1
+                yield planted
 
 
 def _batches(source: Iterator[Planted], size: int) -> Iterator[list[Planted]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 RUN = 8
@@ -22,6 +23,7 @@ class Guarded:
 
     trees: Mapping[str, str]
     runs: Mapping[int, str]
+    names: tuple[str, ...] = ()
 
     def found_in(self, program: str) -> str | None:
         """The name of the set that holds the program, or half of it; None where none does."""
@@ -31,6 +33,10 @@ class Guarded:
         own = _runs(program)
         hits = [self.runs[run] for run in own if run in self.runs]
         return hits[0] if own and len(hits) >= SHARED * len(own) else None
+
+    def found_inside(self, text: str) -> str | None:
+        """As ``found_in``, of the whole file and of each of its functions: one among many others is half of no file."""
+        return next((name for one in (text, *_functions(text)) if (name := self.found_in(one)) is not None), None)
 
 
 def guard(sets: Mapping[str, Iterable[str]]) -> Guarded:
@@ -44,7 +50,18 @@ def guard(sets: Mapping[str, Iterable[str]]) -> Guarded:
                 trees.setdefault(tree, name)
             for run in _runs(program):
                 runs.setdefault(run, name)
-    return Guarded(trees, runs)
+    return Guarded(trees, runs, tuple(sets))
+
+
+def _functions(text: str) -> Iterator[str]:
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return
+    lines = text.splitlines(keepends=True)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno is not None:
+            yield textwrap.dedent("".join(lines[node.lineno - 1 : node.end_lineno]))
 
 
 def _tree(program: str) -> str | None:

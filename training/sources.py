@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import re
@@ -63,18 +64,30 @@ def _tasks(path: Path) -> list[mbpp.Task]:
 
 
 def evaluation_sets(named: Sequence[str]) -> Guarded:
-    """MBPP's ids that figures are reported on or tuned by, and what ``named`` says: NAME=FOLDER of Python files. Raises DataError."""
+    """MBPP's ids that figures are reported on or tuned by, and what ``named`` says: NAME=PATH of Python files in a folder, or of a
+    (gzipped) JSONL file of tasks in HumanEval's form (prompt, canonical_solution) or MBPP's (code). No others ship. Raises DataError."""
     sets = {
         "MBPP 11-510": [task.program for task in mbpp.read_tasks(mbpp.REPORTED)],
         "MBPP 511-600": [task.program for task in mbpp.read_tasks(mbpp.TUNING)],
     }
     for one in named:
-        name, _, folder = one.partition("=")
-        files = sorted(Path(folder).rglob("*.py")) if folder else []
-        if not files:
-            raise DataError(f"--guard {one}: write NAME=FOLDER, with Python files below the folder")
-        sets[name] = [file.read_text(encoding="utf-8", errors="replace") for file in files]
+        name, _, path = one.partition("=")
+        programs = _programs(Path(path)) if path else []
+        if not programs:
+            raise DataError(f"--guard {one}: write NAME=PATH, a folder of Python files or JSON lines with prompt and canonical_solution")
+        sets[name] = programs
     return guard(sets)
+
+
+def _programs(path: Path) -> list[str]:
+    if path.is_dir():
+        return [file.read_text(encoding="utf-8", errors="replace") for file in sorted(path.rglob("*.py"))]
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines if line.strip()]
+        return [str(row["code"] if "code" in row else row["prompt"] + row["canonical_solution"]) for row in rows]
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        return []
 
 
 def teacher_of(name: str, sampler: Sampler | None, options: CollectOptions, adapter: str | None = None) -> Teacher:

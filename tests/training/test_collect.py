@@ -148,11 +148,13 @@ def test_a_killed_collection_goes_on_and_counts_what_it_leaves_out(runner: Runne
     assert state.left_out == {"the same wrong code again": 1, "no test notices the bug": 1, "stands in the evaluation set kept apart": 1}
     with (tmp_path / "train.jsonl").open("a") as file:
         file.write('{"format": "1.0", "id": "cut')
-    again = collect(source[:1], quickly, runner, tmp_path, guarded, held_out=0.0)
+    again = collect(source, quickly, runner, tmp_path, guarded, held_out=0.0)
     assert (again.kept, again.resumed) == (0, 1)
+    assert again.left_out == state.left_out, "the double of what is there already is none of this run's either"
     [kept] = read_trajectories(tmp_path / "train.jsonl")
     card = json.loads((tmp_path / "card.json").read_text())
     assert (card["wrong_solutions"], card["correct_refinements"], card["rate"]) == (1, 1, 1.0)
+    assert card["guarded_against"] == ["kept apart"]
     assert (card["by_kind"], card["licences"]) == ({"token": 1}, ["CC-BY-4.0 (MBPP)"])
     assert kept.problem.extra["planted"] == planted.id
 

@@ -125,7 +125,7 @@ def test_kto_learns_from_what_people_said(tiny: Path, inbox: Path, tmp_path: Pat
         (["ppo", "{tmp}/empty", "--out", "{tmp}/out", "--recipe", "{tmp}/absent.toml"], "these ship with the package"),
         (["collect", "--out", "{tmp}/out", "--teacher", "model"], "set LEDEX_INFERENCE_ENDPOINTS"),
         (["collect", "--out", "{tmp}/out", "--repository", "{tmp}/absent"], "there is no repository"),
-        (["collect", "--out", "{tmp}/out", "--guard", "humaneval"], "write NAME=FOLDER"),
+        (["collect", "--out", "{tmp}/out", "--guard", "humaneval"], "write NAME=PATH"),
         (["publish", "{tmp}/empty"], "set LEDEX_TRAINING_ADAPTERS"),
         (["loop", "--trajectories", "{tmp}/empty", "--rounds", "1"], "set LEDEX_TRAINING_ADAPTERS"),
         (["worker"], "set LEDEX_TRAINING_BROKER_URL"),

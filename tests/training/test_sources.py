@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,3 +101,21 @@ def test_named_evaluation_sets_are_guarded(tmp_path: Path) -> None:
     guarded = evaluation_sets([f"mine={tmp_path}"])
     assert guarded.found_in(program.replace("count", "n")) == "mine"
     assert json.dumps(guarded.found_in("x = 1")) == "null"
+    others = "".join(f"def f{n}(a, b):\n    return a ** {n} - b\n\n\n" for n in range(30))
+    among_others = others + "class A:\n" + textwrap.indent(program, "    ")
+    assert guarded.found_in(among_others) is None
+    assert guarded.found_inside(among_others) == "mine"
+    assert guarded.names == ("MBPP 11-510", "MBPP 511-600", "mine")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_evaluation_set_may_be_its_published_file(packed: bool, tmp_path: Path) -> None:
+    prompt, solution = "def squares(count):\n", "    return [k * k for k in range(count) if k % 3 and k < 99]\n"
+    line = json.dumps({"task_id": "HumanEval/1", "prompt": prompt, "canonical_solution": solution}).encode() + b"\n"
+    file = tmp_path / ("set.jsonl.gz" if packed else "set.jsonl")
+    file.write_bytes(gzip.compress(line) if packed else line)
+    assert evaluation_sets([f"humaneval={file}"]).found_in(prompt + solution) == "humaneval"
+    for wrong in (b"[1]\n", b"\x1f\x8b", b'{"prompt": 3}\n'):
+        file.write_bytes(wrong)
+        with pytest.raises(DataError, match="write NAME=PATH"):
+            evaluation_sets([f"humaneval={file}"])
