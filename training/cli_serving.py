@@ -32,10 +32,13 @@ def publish(
         from inference.settings import load_settings
         from training.evaluation import load_evaluation
         from training.round import open_destination, release
+        from training.sampling import name_of
         from training.stages import compare
 
+        figures = None
+        if evaluation is not None:  # of these very weights, or the gate would judge others
+            figures = load_evaluation(evaluation, model=name_of(place.recipe.base_model, weights))
         promotion = compare(place, against, evaluation) if evaluation is not None and against is not None else None
-        figures = load_evaluation(evaluation) if evaluation is not None else None
         with contextlib.closing(open_destination(place.settings, load_settings())) as to:
             done = release(place.recipe, to, weights, promotion, figures, {}, force=force, promote=promote)
         place.say(f"{done.card.served_name} is {'active' if done.states.active == done.card.served_name else 'on trial'}")

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from inference.model import ModelError, Sampler
+from inference.model import ModelError, ModelUnavailable, Sampler
 from inference.prompt import Mode
 from inference.refinement import Effort
 from inference.trajectory import Round
@@ -75,10 +75,11 @@ class Solved:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All bugs, in the order they were given."""
+    """All bugs, in the order they were given. ``model``: whose answers they are, see ``sampling.name_of``; None where nobody said."""
 
     options: EvaluationOptions
     problems: tuple[Solved, ...]
+    model: str | None = None
 
     def pass_at(self, k: int, rounds: int) -> Scores:
         """(problems,): the unbiased pass@k after so many refinements."""
@@ -121,13 +122,14 @@ class Evaluation:
 def evaluate(
     planted: Sequence[Planted], sampler: Sampler, runner: Runner, encoder: Encoder, options: EvaluationOptions, out: Path | None = None, *,
     adapter: str | None = None, jobs: int = 1, python: Path | None = None, report: Callable[[int, int], None] = lambda done, total: None,
+    model: str | None = None,
 ) -> Evaluation:  # fmt: skip
     """Solve all bugs. With ``out`` each is written when it is done and a run that was killed goes on there. ``python``: see
     ``open_planted``.
 
-    Raises DataError where ``out`` holds another evaluation, ModelError where the model does not answer.
+    Raises DataError where ``out`` holds another evaluation or another model's, ModelError where the model does not answer.
     """
-    done = _resumed(out, options)
+    done = _resumed(out, options, model)
 
     def one(bug: Planted) -> Solved | None:
         if bug.id in done:
@@ -145,8 +147,8 @@ def evaluate(
                     seed=options.seed * 1_000_003 + 7919 * number)  # fmt: skip
                 try:
                     rounds = attempt_failure(opened, sampler, effort, options.seconds, adapter).rounds
-                except ModelError:
-                    if not number:
+                except ModelError as error:
+                    if not number or isinstance(error, ModelUnavailable):  # an outage is no wrong answer: the bug is tried again later
                         raise
                     rounds = ()
                 chains.append(_chain(rounds, known, encoder))
@@ -160,7 +162,7 @@ def evaluate(
                     _append(out, found)
                 solved.append(found)
             report(number, len(planted))
-    return Evaluation(options, tuple(solved))
+    return Evaluation(options, tuple(solved), model)
 
 
 def _chain(rounds: Sequence[Round], known: str | None, encoder: Encoder) -> Chain:
@@ -179,18 +181,19 @@ def _append(out: Path, solved: Solved) -> None:
         os.fsync(file.fileno())
 
 
-def _resumed(out: Path | None, options: EvaluationOptions) -> dict[str, Solved]:
+def _resumed(out: Path | None, options: EvaluationOptions, model: str | None) -> dict[str, Solved]:
     if out is None:
         return {}
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps({"options": asdict(options)}) + "\n", encoding="utf-8")
+        out.write_text(json.dumps({"options": asdict(options), "model": model}) + "\n", encoding="utf-8")
         return {}
-    return {one.id: one for one in load_evaluation(out, options).problems}
+    return {one.id: one for one in load_evaluation(out, options, model).problems}
 
 
-def load_evaluation(path: Path, expected: EvaluationOptions | None = None) -> Evaluation:
-    """What ``evaluate`` wrote; a last line that was cut is left out, and taken off the file. Raises DataError."""
+def load_evaluation(path: Path, expected: EvaluationOptions | None = None, model: str | None = None) -> Evaluation:
+    """What ``evaluate`` wrote; a last line that was cut is left out, and taken off the file. Raises DataError, also for an evaluation with
+    other options than ``expected`` and for one of another ``model``."""
     try:
         data = path.read_text(encoding="utf-8")
         whole = data[: data.rfind("\n") + 1]
@@ -203,9 +206,12 @@ def load_evaluation(path: Path, expected: EvaluationOptions | None = None) -> Ev
         raise DataError(f"{path} holds no evaluation: delete it, or name another file") from None
     if expected is not None and options != expected:
         raise DataError(f"{path} holds an evaluation with other options: name another file")
+    if model is not None and header.get("model") != model:
+        whose = header.get("model") or "it does not say which"
+        raise DataError(f"{path} holds an evaluation of other weights ({whose}): name another file")
     if whole != data:
         path.write_text(whole, encoding="utf-8")
-    return Evaluation(options, solved)
+    return Evaluation(options, solved, header.get("model"))
 
 
 def common(first: Evaluation, second: Evaluation) -> tuple[Evaluation, Evaluation]:
@@ -214,7 +220,7 @@ def common(first: Evaluation, second: Evaluation) -> tuple[Evaluation, Evaluatio
 
     def only(one: Evaluation) -> Evaluation:
         by_id: Mapping[str, Solved] = {p.id: p for p in one.problems}
-        return Evaluation(one.options, tuple(by_id[name] for name in shared))
+        return Evaluation(one.options, tuple(by_id[name] for name in shared), one.model)
 
     return only(first), only(second)
 

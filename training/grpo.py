@@ -119,7 +119,7 @@ def _train(
         per_device_train_batch_size=samples, gradient_accumulation_steps=max(options.batch // samples, 1), num_generations=samples,
         num_iterations=options.epochs, epsilon=options.loss.clip or 1e9, max_completion_length=recipe.rollouts.completion_tokens,
         temperature=recipe.rollouts.temperature, max_steps=options.steps, max_grad_norm=options.most_gradient, logging_steps=1,
-        save_steps=recipe.sft.save_steps, save_total_limit=2, report_to=[], bf16=recipe.sft.precision == "bf16",
+        save_steps=options.save_steps, save_total_limit=2, report_to=[], bf16=recipe.sft.precision == "bf16",
         gradient_checkpointing=recipe.sft.gradient_checkpointing, use_cpu=not torch.cuda.is_available(), seed=options.seed,
         disable_tqdm=True, include_num_input_tokens_seen="all")  # fmt: skip
     model, peft = load_model(Path(recipe.base_model), recipe.sft), lora_config(recipe.sft)

@@ -48,7 +48,7 @@ class PpoOptions:
     accelerator at a time; it changes memory, never the result. ``old``: whose log-probabilities are the denominator of the ratio, the
     policy's at the step's begin or those that the sampler recorded, where it did. ``reference``: what the KL penalty holds on to: the
     policy that training started from, or the one before the update (the paper says both; the second makes the penalty 0 where the old
-    log-probabilities are the policy's own).
+    log-probabilities are the policy's own). ``save_steps``: steps between checkpoints.
     """
 
     steps: int = 100
@@ -60,6 +60,7 @@ class PpoOptions:
     weight_decay: float = 0.0
     warmup: int = 0
     most_gradient: float = 1.0
+    save_steps: int = 10
     old: Literal["policy", "recorded"] = "policy"
     reference: Literal["start", "old"] = "start"
     advantage: AdvantageOptions = field(default_factory=AdvantageOptions)

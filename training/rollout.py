@@ -12,28 +12,54 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from inference.model import ModelError, Sampler
+from inference.model import Answer, ModelError, ModelUnavailable, Options, Sampler
 from inference.proposer import Proposal, Search
 from inference.refinement import Effort, ModelProposer
-from inference.trajectory import Round, Trajectory
+from inference.trajectory import Message, Round, Trajectory
 from sandbox import WorkspaceError
 from training.problems import Opened, recorded_problem
 
 
 def attempt_failure(opened: Opened, sampler: Sampler, effort: Effort, seconds: float = 120.0, adapter: str | None = None) -> Trajectory:
     """All rounds of all samples, each judged. The proposer ends at the first accepted patch; here the others are verified too, since
-    training wants every one's worth. Raises ModelError where the model gave nothing at all."""
-    search = Search()
+    training wants every one's worth. Raises ModelError where the model gave nothing at all, and where it was away before the time was up:
+    what nobody answered is nobody's wrong answer."""
+    search, heard = Search(), _Heard(sampler)
+    until = time.monotonic() + seconds
     problem = replace(opened.problem, seconds=seconds)
     started = time.time()
-    for _ in ModelProposer(sampler, effort, lambda: adapter).propose(problem, search, lambda _: None):
+    for _ in ModelProposer(heard, effort, lambda: adapter).propose(problem, search, lambda _: None):
         pass
+    if isinstance(heard.fault, ModelUnavailable) and time.monotonic() < until:
+        raise heard.fault
     if not search.rounds and search.notes:
-        raise ModelError(search.notes[-1])
+        raise heard.fault or ModelError(search.notes[-1])
     rounds = judged(opened, search.rounds)
     best = next((n for n, one in enumerate(rounds) if (one.verdict or {}).get("refused_by", "") is None), None)
     name = hashlib.sha256(f"{opened.planted.id} {effort.seed} {adapter} {started}".encode()).hexdigest()[:24]
     return Trajectory(name, recorded_problem(opened), tuple(rounds), best)
+
+
+class _Heard:
+    """A sampler that keeps its last error: the proposer puts it into words, here its kind counts."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler = sampler
+        self.fault: ModelError | None = None
+
+    @property
+    def context_tokens(self) -> int:
+        return self.sampler.context_tokens
+
+    def count_tokens(self, text: str) -> int:
+        return self.sampler.count_tokens(text)
+
+    def sample(self, messages: Sequence[Message], options: Options, deadline: float, adapter: str | None = None) -> Answer:
+        try:
+            return self.sampler.sample(messages, options, deadline, adapter)
+        except ModelError as error:
+            self.fault = error
+            raise
 
 
 def judged(opened: Opened, rounds: Sequence[Round]) -> list[Round]:

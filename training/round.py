@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from training.census import Census, without_held_out
 from training.evaluation import Evaluation
 from training.publish import Published, publish
 from training.recipe import Recipe
+from training.sampling import name_of
 from training.settings import TrainingSettings
 from training.stages import Workplace, compare, measure, planted_bugs, reinforce, supervise
 from training.statistics import Promotion
@@ -65,9 +67,12 @@ def learn_and_publish(place: Workplace, runner: Runner, to: Destination, found: 
         raise DataError("loop.stages is empty: name sft, ppo or both")
     bugs = planted_bugs(place, runner)
     active = to.registry.states().active
-    measure(place, runner, folder / "before.jsonl", to.registry.verified_folder(active) if active is not None else None, bugs=bugs)
+    old = to.registry.verified_folder(active) if active is not None else None
+    # A round that was killed goes on, but not with the answers of what is no longer active.
+    before = folder / f"before-{hashlib.sha256(name_of(place.recipe.base_model, old).encode()).hexdigest()[:16]}.jsonl"
+    measure(place, runner, before, old, bugs=bugs)
     after = measure(place, runner, folder / "after.jsonl", weights, bugs=bugs)
-    promotion = compare(place, folder / "before.jsonl", folder / "after.jsonl")
+    promotion = compare(place, before, folder / "after.jsonl")
     done = release(place.recipe, to, weights, promotion, after, census.to_json())
     return f"{done.card.served_name} published ({promotion.reason})"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,17 @@ class Sampled:
 
 def is_adapter(weights: Path) -> bool:
     return (weights / "adapter_config.json").is_file()
+
+
+def name_of(base_model: str, weights: Path | None) -> str:
+    """Names what is evaluated by what it holds: the base model, and the weights' content. Raises OSError."""
+    if weights is None:
+        return base_model
+    digest = hashlib.sha256()
+    for file in sorted(weights.glob("*model*.safetensors")):  # not PPO's value head: it answers nobody
+        with file.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return f"{base_model} + {digest.hexdigest()[:24]}"
 
 
 def registry_of(settings: InferenceSettings, scratch: Path) -> Registry:

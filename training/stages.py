@@ -31,7 +31,7 @@ from training.processes import count_processes, processes
 from training.recipe import Recipe
 from training.references import verified_of
 from training.rewarded import rollouts_of
-from training.sampling import is_adapter, open_sampler
+from training.sampling import is_adapter, name_of, open_sampler
 from training.settings import TrainingSettings
 from training.sft import train_kto, train_sft
 from training.statistics import Promotion, judge
@@ -105,7 +105,7 @@ def reinforce(place: Workplace, trajectories: Sequence[Trajectory], out: Path, c
     else:
         batches = offline_batches(recorded, recipe.ppo)
     with watch(place.console, "ppo") as tell:
-        train(policy, batches, recipe.ppo, out, recipe.sft.save_steps,
+        train(policy, batches, recipe.ppo, out, recipe.ppo.save_steps,
               report=lambda step, log: tell(step + 1, recipe.ppo.steps, one_line(dict(log))), processes=together)  # fmt: skip
     if together.is_first:
         tokens.tokenizer.save_pretrained(out / "policy")
@@ -123,7 +123,8 @@ def measure(
     with watch(place.console, f"evaluating {weights or recipe.base_model}") as tell:
         return evaluate(
             bugs, sampled.sampler, runner, load_encoder(place.settings), options or recipe.evaluate, out, adapter=sampled.adapter,
-            jobs=place.settings.jobs, python=place.settings.python, report=lambda done, total: tell(done, total, "bugs"))  # fmt: skip
+            jobs=place.settings.jobs, python=place.settings.python, report=lambda done, total: tell(done, total, "bugs"),
+            model=name_of(recipe.base_model, weights))  # fmt: skip
 
 
 def planted_bugs(place: Workplace, runner: Runner) -> list[Planted]:

@@ -92,11 +92,13 @@ def paired_difference(before: Scores, after: Scores, seed: int = 0) -> Interval:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a candidate must show to be promoted. ``tolerance``: a guarded figure's interval may lie wholly below the old one by no more."""
+    """What a candidate must show to be promoted. ``tolerance``: a guarded figure's interval may lie wholly below the old one by no more.
+    ``least``: problems that both were measured on; of a handful every bootstrap is sure."""
 
     metric: str = "pass@1"
     guarded: tuple[str, ...] = ("not_regressed", "not_overfit", "explanation")
     tolerance: float = 0.0
+    least: int = 20
 
 
 @dataclass(frozen=True)
@@ -122,4 +124,7 @@ def judge(old: Mapping[str, Scores], new: Mapping[str, Scores], gate: Gate = Gat
         return Promotion(False, f"worse in {', '.join(f'{name} ({found[name]})' for name in worse)}", found)
     if not found[gate.metric].above_noise:
         return Promotion(False, f"{gate.metric} is not better beyond noise ({found[gate.metric]})", found)
+    problems = int(np.shape(new[gate.metric])[-1])
+    if problems < gate.least:
+        return Promotion(False, f"{problems} problems are too few to promote on: evaluate on {gate.least} or more", found)
     return Promotion(True, f"{gate.metric} is better by {found[gate.metric]} points", found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from tests.training.trajectories import round_of, trajectory, verdict
 from training.benchmark.mbpp import DATA
 from training.census import is_held_out
 from training.cli import main
+from training.evaluation import EvaluationOptions
 from training.experiment import PLOT, read_metrics
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -29,13 +30,14 @@ batch = 2
 micro_batch = 1
 lora_rank = 2
 max_tokens = 2000
-save_steps = 1
+save_steps = 2
 [reward]
 name = "{reward}"
 [ppo]
 steps = 2
 batch = 4
 epochs = 1
+save_steps = 1
 [rollouts]
 max_tokens = 2000
 """
@@ -104,6 +106,7 @@ def test_ppo_learns_from_every_rewarded_round_right_or_wrong(reward: str, tiny: 
     assert data["counts"]["rollouts"] == (6 if reward == "gated" else 5)
     assert [one["step"] for one in read_metrics(out)] == [0, 1]
     assert (out / "policy" / "adapter_model.safetensors").is_file()
+    assert (out / "checkpoints" / "checkpoint-000001").is_dir()
 
 
 def test_kto_learns_from_what_people_said(tiny: Path, inbox: Path, tmp_path: Path) -> None:
@@ -150,6 +153,9 @@ def test_an_adapter_is_published_by_force_and_not_without(
     command("sft", inbox, "--out", tmp_path / "sft", "--recipe", chosen)
     weights = tmp_path / "sft" / "final"
     assert "--force overrides" in command("publish", weights, "--recipe", chosen, code=1)
+    (tmp_path / "other.jsonl").write_text(json.dumps({"options": asdict(EvaluationOptions()), "model": "tiny + other"}) + "\n")
+    other = ("--evaluation", tmp_path / "other.jsonl", "--against", tmp_path / "other.jsonl")
+    assert "of other weights" in command("publish", weights, "--recipe", chosen, "--force", *other, code=2)
     assert Registry(tmp_path / "adapters").cards() == ()
     with ScriptedServer([]) as server:
         monkeypatch.setenv("LEDEX_INFERENCE_ENDPOINTS", server.url)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from inference.model import Answer, ModelUnavailable
 from sandbox.runner import Runner
 from tests.training.scripted import Scripted, answer
 from training import DataError
@@ -14,6 +17,7 @@ from training.benchmark.mbpp import Bug
 from training.encoder import LexicalEncoder
 from training.evaluation import Chain, Evaluation, EvaluationOptions, Solved, common, evaluate, load_evaluation
 from training.problems import from_bug
+from training.sampling import name_of
 from training.statistics import judge, mean_rate, pooled_rate
 
 OPTIONS = EvaluationOptions(samples=2, rounds=1)
@@ -66,6 +70,48 @@ def test_chains_refine_on_feedback_are_judged_by_hidden_tests_and_resumed(runner
     assert evaluate([planted], silent, runner, LexicalEncoder(), OPTIONS, out) == found == load_evaluation(out)
     with pytest.raises(DataError, match="other options"):
         evaluate([planted], silent, runner, LexicalEncoder(), replace(OPTIONS, samples=3), out)
+
+
+class Leaves(Scripted):
+    """Answers so often, and is away from then on."""
+
+    def __init__(self, answers: int, *texts: str) -> None:
+        super().__init__(*texts)
+        self.answers = answers
+
+    def sample(self, *arguments: Any, **options: Any) -> Answer:
+        if self.asked >= self.answers:
+            raise ModelUnavailable("gone home")
+        return super().sample(*arguments, **options)
+
+
+def test_an_outage_is_no_wrong_answer(runner: Runner, planted_bug: Bug, tmp_path: Path) -> None:
+    planted, out, once = from_bug(runner, planted_bug), tmp_path / "evaluation.jsonl", replace(OPTIONS, samples=1)
+    with pytest.raises(ModelUnavailable, match="gone home"):  # after the first answer, which was wrong
+        evaluate([planted], Leaves(1, WRONG), runner, LexicalEncoder(), once, out, model="tiny")
+    assert load_evaluation(out).problems == ()
+    [solved] = evaluate([planted], Scripted(WRONG, RIGHT), runner, LexicalEncoder(), once, out, model="tiny").problems
+    assert solved.chains[0].right == (False, True)
+
+
+def test_answers_of_other_weights_are_not_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    weights = tmp_path / "one" / "adapter_model.safetensors"
+    weights.write_bytes(b"first")
+    first = name_of("tiny", tmp_path / "one")
+    (tmp_path / "one" / "value_head.safetensors").write_bytes(b"of nobody's answers")
+    assert name_of("tiny", tmp_path / "one") == first
+    weights.write_bytes(b"second")
+    second = name_of("tiny", tmp_path / "one")
+    assert len({first, second, name_of("tiny", None), name_of("other", tmp_path / "one")}) == 4
+    file = tmp_path / "evaluation.jsonl"
+    file.write_text(json.dumps({"options": asdict(OPTIONS), "model": first}) + "\n")
+    assert load_evaluation(file, OPTIONS, first).model == first
+    with pytest.raises(DataError, match="of other weights"):
+        load_evaluation(file, OPTIONS, second)
+    file.write_text(json.dumps({"options": asdict(OPTIONS)}) + "\n")
+    with pytest.raises(DataError, match="does not say which"):
+        load_evaluation(file, OPTIONS, second)
 
 
 def test_a_file_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:

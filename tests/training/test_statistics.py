@@ -67,3 +67,10 @@ def test_the_gate() -> None:
     blind = judge(old, {"pass@1": better})
     assert (blind.promoted, "not measured on both sides" in blind.reason) == (False, True)
     assert judge({"pass@1": base}, {"pass@1": better}, Gate(guarded=())).promoted
+    few = judge({"pass@1": np.zeros(10)}, {"pass@1": np.ones(10)}, Gate(guarded=()))
+    assert (few.promoted, "too few to promote on" in few.reason) == (False, True)
+    assert judge({"pass@1": np.zeros(10)}, {"pass@1": np.ones(10)}, Gate(guarded=(), least=10)).promoted
+    # A guarded figure may be worse by the tolerance, and no more.
+    worse_by = {**guarded, "explanation": same * 0.9}
+    assert judge(old, {"pass@1": better, **worse_by}, Gate(tolerance=0.11)).promoted
+    assert not judge(old, {"pass@1": better, **worse_by}, Gate(tolerance=0.09)).promoted
