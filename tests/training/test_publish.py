@@ -134,9 +134,10 @@ def test_what_people_did_later_is_new_and_silence_is_not(tmp_path: Path) -> None
     inbox, seen = tmp_path / "inbox", list[dict[str, str]]()
     inbox.mkdir()
     applied = Feedback("applied", 1.0)
-    said = {"a": (applied,), "b": (applied,), "c": (applied,)}
-    later = [{"c": (applied, Feedback("stacked", 2.0))}, {"b": (applied, Feedback("ignored", 2.0))},
-             {"a": (applied, Feedback("reverted", 2.0))}, {"b": (Feedback("edited", 3.0, edit_distance=0.9),)}]  # fmt: skip
+    said: dict[str, tuple[Feedback, ...]] = {"a": (applied,), "b": (applied,), "c": (applied,)}
+    later: list[dict[str, tuple[Feedback, ...]]] = [
+        {"c": (applied, Feedback("stacked", 2.0))}, {"b": (applied, Feedback("ignored", 2.0))},
+        {"a": (applied, Feedback("reverted", 2.0))}, {"b": (Feedback("edited", 3.0, edit_distance=0.9),)}]  # fmt: skip
 
     def export(changes: Mapping[str, tuple[Feedback, ...]] = {}) -> None:
         said.update(changes)
