@@ -26,11 +26,14 @@ class SampleOptions:
 class RewardedOptions:
     """What PPO learns from: ``bugs`` with ``samples`` answers each, sampled and run. ``rounds``: collections, one after the other over
     the steps of PPO, each of other bugs and from the policy of that step; the first is the fine-tuned model's and the same for both. One
-    round is the paper's offline reading."""
+    round is the paper's offline reading. ``centred``: rewards less the mean of the same bug's. ``mixed``: only of bugs that some
+    answers repair and others do not (both: ``training.rewarded``)."""
 
     bugs: int = 300
     samples: int = 8
     rounds: int = 1
+    centred: bool = False
+    mixed: bool = False
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from training.pretrain_recipe import SmallRecipe
 from training.result_stages import Measured, collect_answers, measure, reward_statistics, rewarded, write_rows
 from training.result_table import STAGES, column, draw, figures, markdown
 from training.result_verify import judged, repairs, verify_repairs
-from training.rewarded import RewardName, Rollout
+from training.rewarded import RewardName, Rollout, centred, mixed
 from training.tokens import Tokens
 
 Tell = Callable[[str], None]
@@ -137,7 +137,10 @@ def reinforce(recipe: SmallRecipe, runner: Runner, out: Path, seed: int, name: R
         found = reward_statistics(rollouts)
         told.update({f"round {number}: {k}": v for k, v in found.items()})
         tell(f"ppo-{name} {seed}, round {number}: {', '.join(f'{k} {v:.3g}' for k, v in found.items())}")
-        return rollouts
+        if recipe.rewarded.mixed:
+            # A model that is never or always right gives none: then all are taken.
+            rollouts = mixed(rollouts) or rollouts
+        return centred(rollouts) if recipe.rewarded.centred else rollouts
 
     each = -(-options.steps // recipe.rewarded.rounds)
 

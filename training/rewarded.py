@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from inference.trajectory import Feedback, Round, Trajectory
@@ -34,6 +35,34 @@ class Rollout:
     group: str
     right: bool
     logprobs: tuple[float, ...] | None = None
+
+
+def centred(rollouts: Sequence[Rollout]) -> list[Rollout]:
+    """Each reward less the mean of those that the other rollouts of its group got, segment by segment (RLOO, arXiv 2402.14740): which wrong
+    code is hard is then no news, and the expected gradient stays what it was. A rollout without others of its group is left out."""
+    groups: dict[str, list[Rollout]] = {}
+    for one in rollouts:
+        groups.setdefault(one.group, []).append(one)
+    found = []
+    for one in rollouts:
+        others = [other.reward for other in groups[one.group] if other is not one]
+        if not others:
+            continue
+        said = [other.explanation for other in others if other.explanation is not None]
+        told = one.reward.explanation
+        reward = replace(
+            one.reward, refinement=one.reward.refinement - statistics.fmean(other.refinement for other in others),
+            explanation=None if told is None else told - statistics.fmean(said) if said else 0.0)  # fmt: skip
+        found.append(replace(one, reward=reward))
+    return found
+
+
+def mixed(rollouts: Sequence[Rollout]) -> list[Rollout]:
+    """Those of groups that hold right and wrong ones (DAPO, arXiv 2503.14476): beside their like, the others say nothing."""
+    found: dict[str, set[bool]] = {}
+    for one in rollouts:
+        found.setdefault(one.group, set()).add(one.right)
+    return [one for one in rollouts if len(found[one.group]) == 2]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ from training.result_run import measured_bugs, run_table
 from training.result_stages import Answered, reward_statistics, rewarded
 from training.result_table import Column, column, figures, markdown, rate, rate_difference
 from training.result_verify import judged, key_of, repairs, verify_repairs
+from training.reward import Reward
+from training.rewarded import Rollout, centred, mixed
 
 WRONG = "def add(a, b):\n    return a - b\n"
 RIGHT = "def add(a, b):\n    return a + b\n"
@@ -113,6 +115,18 @@ def test_rewards_pay_a_right_answer_more_and_a_gated_one_never_less(tmp_path: Pa
         assert reward_statistics(paid)["right"] == pytest.approx(1 / 3)
 
 
+def test_a_centred_reward_is_less_the_mean_of_the_others_and_groups_of_one_kind_say_nothing() -> None:
+    def one(group: str, refinement: float, explanation: float | None, right: bool) -> Rollout:
+        return Rollout((1,), (2, 3), 0, Reward(refinement, explanation, {}), group, right)
+
+    rollouts = [one("a", 5, 3, True), one("a", -4, -2, False), one("a", -1, None, False), one("b", -4, -4, False), one("b", -2, -4, False),
+                one("c", 5, 5, True)]  # fmt: skip
+    paid = [(r.group, r.reward.refinement, r.reward.explanation) for r in centred(rollouts)]
+    assert paid[:3] == [("a", 5 - (-4 - 1) / 2, 3 + 2), ("a", -4 - (5 - 1) / 2, -2 - 3), ("a", -1 - (5 - 4) / 2, None)]
+    assert paid[3:] == [("b", -2, 0), ("b", 2, 0)]
+    assert {r.group for r in mixed(rollouts)} == {"a"}
+
+
 def test_bugs_to_measure_on_are_none_that_anything_was_learned_from(runner: Runner, tmp_path: Path) -> None:
     for ids, seed, part in (("590-610", 1000, "learned from"), ("11-20", 1, "from 1000 on"), ("x", 1000, "FROM-TO")):
         with pytest.raises(DataError, match=part):
@@ -124,7 +138,7 @@ def test_the_whole_table_from_one_call_and_a_second_call_only_reads(runner: Runn
     recipe = SmallRecipe(
         seeds=(1,), corpus=CorpusOptions(programs=24, rewarded_programs=8, library=5, mbpp_each=1, rewarded_from=970, longest=100),
         model=ModelOptions(vocabulary=400, hidden=16, layers=1, heads=2, feed_forward=24, copying=False), pretrain=fit, sft=fit,
-        sample=SampleOptions(completion_tokens=4), rewarded=RewardedOptions(bugs=4, samples=2, rounds=2),
+        sample=SampleOptions(completion_tokens=4), rewarded=RewardedOptions(bugs=4, samples=2, rounds=2, centred=True, mixed=True),
         ppo=PpoOptions(steps=2, batch=4, epochs=1, learning_rate=1e-3), measured=MeasuredOptions("511-530", bugs=3, samples=2, seed=1),
     )  # fmt: skip
     said: list[str] = []
