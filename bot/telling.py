@@ -145,7 +145,8 @@ def _confidence(proposal: Proposal) -> str:
     """How probably the patch is right; only where that was measured."""
     if proposal.score is None:
         return ""
-    return f"of patches like this one, about {proposal.score:.0%} were right where the true fix was known"
+    like = "this one" if proposal.parts == 1 else f"the least certain of its {proposal.parts} parts"
+    return f"of patches like {like}, about {proposal.score:.0%} were right where the true fix was known"
 
 
 def _unchecked(proposal: Proposal) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 from pathlib import Path
 
 from inference import choice
@@ -182,7 +181,7 @@ class Attempt:
         whole = replace(first, patch=patch, explanation=explanation, prior=min(p.prior for _, p in kept), round=None, tests={}, signals={})
         self.report(Progress("verify", f"{len(kept)} patches together"))
         scores = [p.score for _, p in kept if p.score is not None]
-        checked = replace(self.checked(part, whole), signals={}, score=prod(scores) if len(scores) == len(kept) else None)
+        checked = replace(self.checked(part, whole), signals={}, score=min(scores) if len(scores) == len(kept) else None, parts=len(kept))
         return [(targets, checked)] if self.accepts(checked) else list(accepted)
 
     def together(self, workspace: Workspace, proposal: Proposal) -> Workspace | None:

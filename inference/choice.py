@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 _MOST_CLUSTERED = 60
 _MEMBERS = 2
 _DOUBTFUL = 0.8
-"""Of the 29 verified patches that the first table was fitted on, 10 were estimated below this by folds that had not seen them: 4 of the 5
-that were wrong."""
+"""Of 42 verified patches of held-out bugs (MBPP 511-600) 15 were estimated below this: 11 of the 12 that were wrong."""
 _FAR = 12.0
 """A margin (nats) above which it says nothing more; what has no rival has this one."""
 

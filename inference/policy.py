@@ -50,7 +50,7 @@ class VerifyPolicy(_Table):
         default="offer", description="Whether a regression test comes with the fix: require takes no fix without."
     )
     confidence: float = Field(
-        default=0.2, ge=0, le=1,
+        default=0.1, ge=0, le=1,
         description="How probably right a fix must be estimated to be; less is not shown. 0 shows whatever the checks accept.")  # fmt: skip
 
 

@@ -82,7 +82,10 @@ class Proposal:
     signals: Mapping[str, float] = field(default_factory=dict)
     """What is known of it as numbers, for the estimate of how probably it is right: see ``inference.confidence``."""
     score: float | None = None
-    """That estimate, of a verified patch; None where nothing was measured of such patches."""
+    """That estimate, of a verified patch, or of the least certain one that was joined into it; None where nothing was measured of such
+    patches."""
+    parts: int = 1
+    """How many patches were joined into it."""
     withheld: str = ""
     """Why a patch that verification accepted is not shown."""
 

@@ -78,6 +78,7 @@ def test_a_regression_test_that_was_not_seen_to_hold_is_not_shown(checks: tuple[
 
 def test_a_probability_is_told_only_where_it_was_measured() -> None:
     assert "confidence: of patches like this one, about 87% were right" in comment(fixed(fix(score=0.87)))
+    assert "confidence: of patches like the least certain of its 3 parts, about 12% were right" in comment(fixed(fix(score=0.12, parts=3)))
     assert "confidence:" not in comment(fixed(fix(score=None)))
 
 
