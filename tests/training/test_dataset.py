@@ -140,7 +140,10 @@ def test_right_and_wrong_rounds_become_rollouts_with_both_rewards(tokens: Tokens
     assert right.reward.explanation == pytest.approx(5.0)
     assert failed.reward.refinement < 0
     assert right.explanation_end is not None
-    assert tokens.decode(right.completion_ids[: right.explanation_end + 1]).rstrip().endswith(BECAUSE)
+    # The token that holds the explanation's last character: neither the one before it nor the line ends behind.
+    end = right.explanation_end
+    assert BECAUSE in tokens.decode(right.completion_ids[: end + 1])
+    assert BECAUSE not in tokens.decode(right.completion_ids[:end])
     assert (right.right, failed.right, right.group == failed.group) == (True, False, True)
     assert census.counts["rollouts"] == 2
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inference.model import Answer, ModelUnavailable
+from inference.model import Answer, ModelUnavailable, Options
+from inference.prompt import Mode, in_mode
+from inference.proposer import Strategy
+from inference.trajectory import Message
 from sandbox.runner import Runner
 from tests.training.scripted import Scripted, answer
 from training import DataError
@@ -70,6 +74,32 @@ def test_chains_refine_on_feedback_are_judged_by_hidden_tests_and_resumed(runner
     assert evaluate([planted], silent, runner, LexicalEncoder(), OPTIONS, out) == found == load_evaluation(out)
     with pytest.raises(DataError, match="other options"):
         evaluate([planted], silent, runner, LexicalEncoder(), replace(OPTIONS, samples=3), out)
+
+
+class Listening(Scripted):
+    """Keeps what it was asked."""
+
+    def __init__(self, *texts: str) -> None:
+        super().__init__(*texts)
+        self.heard: list[Sequence[Message]] = []
+
+    def sample(self, messages: Sequence[Message], options: Options, deadline: float, adapter: str | None = None) -> Answer:
+        self.heard.append(messages)
+        return super().sample(messages, options, deadline, adapter)
+
+
+@pytest.mark.parametrize(("strategy", "mode"), [("refine", "explain"), ("resample", "refine")])
+def test_resampling_spends_as_many_answers_and_hears_of_no_verdict(
+    strategy: Strategy, mode: Mode, runner: Runner, planted_bug: Bug
+) -> None:
+    listening = Listening(WRONG, answer("    return b * a\n"))
+    options = replace(OPTIONS, samples=1, strategy=strategy, mode=mode)
+    [solved] = evaluate([from_bug(runner, planted_bug)], listening, runner, LexicalEncoder(), options).problems
+    first, second = listening.heard
+    assert len(solved.chains[0].right) == 2
+    assert (first == second) is (strategy == "resample")
+    assert tuple(first) == in_mode(first, mode)
+    assert tuple(first) != in_mode(first, "explain" if mode == "refine" else "refine")
 
 
 class Leaves(Scripted):

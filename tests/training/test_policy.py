@@ -48,6 +48,14 @@ def test_the_value_is_read_before_its_token_is_seen() -> None:
     assert one[1] != changed[1]
 
 
+def test_the_value_head_stands_on_the_policys_own_states() -> None:
+    policy = tiny_policy()
+    torch.nn.init.normal_(policy.value_head.weight)
+    policy(collate(random_rollouts(2))).values.sum().backward()
+    trunk = [one.grad for name, one in policy.trained().items() if not name.startswith("value_head.") and one.grad is not None]
+    assert any(float(grad.abs().max()) > 0 for grad in trunk), "a shared trunk: the values' loss moves it too"
+
+
 def nudge(policy: Policy) -> None:
     with torch.no_grad():
         for parameter in policy.trained().values():

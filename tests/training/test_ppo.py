@@ -90,6 +90,36 @@ def test_with_recorded_log_probabilities_the_ratio_is_to_the_sampler() -> None:
         assert metrics["clipped"] == clipped
 
 
+@pytest.mark.parametrize(("reference", "held"), [("start", True), ("old", False)])
+def test_the_penalty_holds_on_to_the_start_or_to_the_policy_before_the_update(reference: str, held: bool) -> None:
+    policy = tiny_policy()
+    with torch.no_grad():
+        for one in policy.trained().values():
+            one.add_(0.1 * torch.ones_like(one).cumsum(-1) / one.shape[-1])
+    options = PpoOptions(steps=1, batch=2, epochs=1, learning_rate=0.0, reference=reference)  # type: ignore[arg-type]
+    metrics = Ppo(policy, options).step([rollout([2, 3], [5, 6]), rollout([2, 3], [7, 6])], 0)
+    assert (abs(metrics["kl"]) > 1e-3) is held
+
+
+def test_the_kl_is_the_policys_and_not_that_of_what_the_sampler_recorded() -> None:
+    one = rollout([3, 4], [5], 1.0, logprobs=[-9.0])
+    metrics = Ppo(tiny_policy(), PpoOptions(steps=1, batch=1, epochs=1, learning_rate=0.0, old="recorded")).step([one], 0)
+    assert metrics["kl"] == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("minibatch", [None, 4])
+def test_whitened_advantages_do_not_know_the_rewards_scale(minibatch: int | None) -> None:
+    def norms(scale: float, whiten: bool) -> float:
+        rollouts = [replace(one, reward=replace(one.reward, refinement=scale * one.reward.refinement, explanation=None))
+                    for one in random_rollouts(8)]  # fmt: skip
+        options = replace(OPTIONS, epochs=1, most_gradient=1e9, minibatch=minibatch, learning_rate=0.0, loss=LossOptions(alpha=0.0),
+                          advantage=AdvantageOptions(kl_coefficient=0.0, whiten=whiten))  # fmt: skip
+        return Ppo(tiny_policy(), options).step(rollouts, 0)["gradient_norm"]
+
+    assert norms(10.0, True) == pytest.approx(norms(1.0, True), rel=1e-3)
+    assert norms(10.0, False) == pytest.approx(10 * norms(1.0, False), rel=1e-3)
+
+
 def test_an_update_that_is_no_number_is_left_out() -> None:
     policy = tiny_policy()
     before = weights(policy)

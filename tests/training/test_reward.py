@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.trajectory import Feedback
-from training.codebleu import codebleu
+from training.codebleu import Weights, codebleu, ngram_match
 from training.encoder import LexicalEncoder, TransformerEncoder, Vectors
 from training.reward import (
     Attempt,
@@ -90,6 +90,9 @@ def test_what_the_paper_leaves_open_is_an_option() -> None:
     assert tests_only.refinement == pytest.approx(10 * 0.75 - 5)
     assert tests_only.explanation is None
     assert paper_reward(attempt(), Verified(), encoder) is None
+    words = paper_reward(attempt(WRONG), VERIFIED, encoder, PaperOptions(codebleu=Weights(1.0, 0.0, 0.0, 0.0)))
+    assert words is not None
+    assert words.scores["codebleu"] == pytest.approx(ngram_match(WRONG.split(), FIXED.split()))
     unlike = attempt(explanation="zzz")
     free, cut = (paper_reward(unlike, VERIFIED, encoder, PaperOptions(clip_explanation=c)) for c in (False, True))
     assert free is not None
