@@ -242,6 +242,8 @@ def write_table(
         f"{', '.join(map(str, seeds))}, {recipe.measured.samples} chains a bug and seed at temperature {recipe.sample.temperature:g}."
         f"{' One SFT model for all seeds.' if recipe.one_sft else ''}",
         "Percent with 95 % intervals, bootstrapped over seeds and bugs; differences paired, * where the interval excludes 0.",
+        f"PPO: {recipe.rewarded.rounds} collections of {recipe.rewarded.samples} answers to {recipe.rewarded.bugs} bugs"
+        f"{', rewards less the mean of the other answers' if recipe.rewarded.centred else ''}; the paper's R(e) is clipped to -5 to 5.",
         f"Right: shown and hidden asserts hold and held-back inputs give what the reference gives (run in the sandbox). Of the different "
         f"repairs {looked} went through production's verification, which refused {refused}: these count as wrong; {missing} did not go.",
     ]  # fmt: skip
