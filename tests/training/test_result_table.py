@@ -96,7 +96,7 @@ def test_verification_is_productions_and_is_kept(runner: Runner, tmp_path: Path)
 
 def test_rewards_pay_a_right_answer_more_and_a_gated_one_never_less(tmp_path: Path) -> None:
     right = answer(WRONG, RIGHT, BUG.messages) or ""
-    wrong = right.replace("a + b", "a * b")
+    wrong = right.replace("=======\n +", "=======\n *")
     tokenizer = train_tokenizer([right, WRONG], 400, tmp_path)
 
     def one(completion: str, text: str | None, passed: int, hidden: int) -> Answered:
