@@ -12,10 +12,14 @@ from sqlalchemy.orm import Session
 
 from bot.models import JobRow
 
+STARTING_SECONDS = 120.0
+"""On a busy machine a start takes long, and one that is cut off never ends."""
+
 
 @dataclass
 class Pulse:
-    """For each queue of this process: how many jobs run now, and when one was last begun or ended."""
+    """For each queue of this process: how many jobs run now, and when one was last begun or ended, or the queue began to be read. Until it
+    is read a process that ``started`` then is given STARTING_SECONDS more."""
 
     started: float
     _running: dict[str, int] = field(default_factory=dict)
@@ -35,10 +39,15 @@ class Pulse:
                 self._running[queue] -= 1
                 self._last[queue] = clock()
 
+    def ready(self, queue: str, now: float) -> None:
+        """The queue is read from now on, for the first time or again."""
+        with self._lock:
+            self._last[queue] = now
+
     def is_silent(self, queue: str, since: float) -> bool:
         """Whether nothing of ``queue`` runs, and no message of it came since a moment."""
         with self._lock:
-            return not self._running.get(queue, 0) and max(self._last.get(queue, 0.0), self.started) < since
+            return not self._running.get(queue, 0) and self._last.get(queue, self.started + STARTING_SECONDS) < since
 
 
 def unread_queues(session: Session, pulse: Pulse, queues: Sequence[str], now: float, seconds: float) -> list[str]:

@@ -215,6 +215,7 @@ def _worker(context: Context, sender: Sender, queue: str, pulse: Pulse) -> Any:
     concurrency = {WEBHOOKS: settings.webhook_workers, REPAIR: settings.repair_workers, FEEDBACK: settings.feedback_workers}[queue]
     return WorkController(
         app=celery, pool="threads", concurrency=concurrency, queues=[queue], hostname=f"{queue}@{socket.gethostname()}-{os.getpid()}",
+        ready_callback=lambda _consumer: pulse.ready(queue, context.clock()),
         loglevel=logging.WARNING, use_eventloop=False, without_gossip=True, without_mingle=True, without_heartbeat=True)  # fmt: skip
 
 
