@@ -19,6 +19,8 @@ from bot.runs import Annotation, FailedRun, Job, PullRequest, Report, Step
 
 FAILED = frozenset({"failure", "timed_out", "startup_failure"})
 LOG_CAP_BYTES = 4_000_000
+PAUSES = (0.5, 1.5)
+"""Seconds before a log, a list of annotations or an artifact that was refused is asked for again."""
 MOST_JOBS_READ = 30
 """Of one run. A matrix of hundreds fails alike; the first ones tell it."""
 MOST_ANNOTATIONS = 200
@@ -116,8 +118,8 @@ class Reads(RepositoryAccess):
         )
 
     def _annotations(self, check_run_id: int) -> tuple[Annotation, ...]:
-        listed = self._list(f"check-runs/{check_run_id}/annotations")
-        return self._readable(lambda: tuple(annotation_of(a) for a in first(listed, MOST_ANNOTATIONS)), ())
+        path = f"check-runs/{check_run_id}/annotations"
+        return self._readable(lambda: tuple(annotation_of(a) for a in first(self._list(path), MOST_ANNOTATIONS)), ())
 
     def _reports(self, run_id: int) -> tuple[Report, ...]:
         caps = Caps()
@@ -214,11 +216,17 @@ class Reads(RepositoryAccess):
             return None
 
     def _readable(self, read: Callable[[], T], otherwise: T) -> T:
-        """Logs, annotations and reports are worth having and may be gone or withheld; the run is known without them."""
-        try:
-            return read()
-        except (NotFound, Forbidden):
-            return otherwise
+        """Logs, annotations and reports are worth having and may be gone or withheld; the run is known without them. A single 403 may be a
+        hiccup, and a failure without its log is not worked on: it is asked again."""
+        for pause in (*PAUSES, None):
+            try:
+                return read()
+            except NotFound:
+                break
+            except Forbidden:
+                if pause is not None:
+                    self.requester.manners.clock.sleep(pause)
+        return otherwise
 
 
 def first(items: Iterable[T], most: int) -> Iterator[T]:

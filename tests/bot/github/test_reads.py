@@ -211,6 +211,16 @@ def test_a_run_without_logs_annotations_and_artifacts_is_still_a_run(status: int
     assert run.reports == ()
 
 
+@pytest.mark.usefixtures("runs")
+def test_a_log_that_was_refused_once_is_asked_for_again(server: Server, session: RepositorySession) -> None:
+    for path in (rf"{ROOT}/actions/jobs/7/logs", rf"{ROOT}/check-runs/700/annotations", rf"{ROOT}/actions/artifacts/1/zip"):
+        server.fail("GET", path, Answer(403, {"message": "no"}))
+    run = session.failed_run(100)
+    assert run.jobs[0].log
+    assert run.jobs[0].annotations
+    assert run.reports
+
+
 def test_an_expired_artifact_is_not_asked_for(server: Server, runs: Runs, session: RepositorySession) -> None:
     runs.artifacts[0]["expired"] = True
     assert session.failed_run(100).reports == ()
