@@ -423,13 +423,13 @@ def test_all_rounds_of_a_dialogue_go_to_the_endpoint_that_has_its_prefix() -> No
     with ExitStack() as stack:
         servers = [stack.enter_context(ScriptedServer("text")) for _ in range(3)]
         sampler = sampler_of(*servers)
-        for number in range(12):
+        for number in range(40):
             begin = (Message("system", "You repair code."), Message("user", f"dialogue {number}"))
             for rounds in range(3):
                 sampler.sample((*begin, *(Message("assistant", "a"), Message("user", "b")) * rounds), Options(), soon())
         first_words = [{chat.messages[1]["content"] for chat in server.chats} for server in servers]
-        assert sum(map(len, first_words)) == 12
-        assert all(first_words)
+        assert sum(map(len, first_words)) == 40
+        assert all(first_words)  # the ports are drawn, so are the shares: one of 40 is empty once in ten million
 
 
 def test_no_more_requests_are_under_way_than_the_limit() -> None:
