@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePosixPath
 
 import tree_sitter
 import tree_sitter_go
@@ -23,6 +22,8 @@ import tree_sitter_javascript
 import tree_sitter_python
 import tree_sitter_rust
 from tree_sitter import Node
+
+from sandbox import syntax
 
 _GRAMMARS = {
     "python": tree_sitter_python.language, "javascript": tree_sitter_javascript.language, "go": tree_sitter_go.language,
@@ -43,10 +44,6 @@ _KEYWORDS: Mapping[str, frozenset[str]] = {
         "abstract assert boolean break byte case catch char class const continue default do double else enum extends final finally float"
         " for if implements import instanceof int interface long native new package private protected public return short static super"
         " switch synchronized this throw throws transient try void volatile while".split()),
-}  # fmt: skip
-_SUFFIXES = {
-    ".py": "python", ".pyi": "python", ".js": "javascript", ".cjs": "javascript", ".mjs": "javascript", ".jsx": "javascript",
-    ".ts": "javascript", ".tsx": "javascript", ".go": "go", ".rs": "rust", ".java": "java",
 }  # fmt: skip
 _ORDER = 4
 _ORDINARY_WEIGHT = 0.2
@@ -81,7 +78,8 @@ def language_of(patch: str) -> str:
     runs of words are compared in any language, and a tree of errors is one too."""
     for line in patch.split("\n"):
         if line.startswith("+++ "):
-            language = _SUFFIXES.get(PurePosixPath(line[4:].split("\t")[0].strip()).suffix.lower())
+            path = line[4:].split("\t")[0].strip()
+            language = "python" if path.endswith((".py", ".pyi")) else syntax.language_of(path)
             if language is not None:
                 return language
     return "python"

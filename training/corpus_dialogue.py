@@ -93,9 +93,7 @@ def changed_piece(wrong: str, right: str) -> tuple[str, str] | None:
     lines = changed_lines(wrong, right)
     if lines is None:
         return None
-    before, after = _PART.findall(lines[0]), _PART.findall(lines[1])
-    codes = [c for c in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes() if c[0] != "equal"]
-    (i, j), (k, m) = (codes[0][1], codes[-1][2]), (codes[0][3], codes[-1][4])
+    before, after, (i, j), (k, m) = _difference(*lines)
     content = wrong.encode()
     for turn in range(len(before) + len(after)):
         old, new = "".join(before[i:j]), "".join(after[k:m])
@@ -122,17 +120,24 @@ def changed_lines(wrong: str, right: str) -> tuple[str, str] | None:
 
 def _changed_part(old: str, new: str) -> tuple[str, str]:
     """The smallest runs of tokens that differ; neither is empty: a neighbour stays with what was added or lost."""
-    before, after = _PART.findall(old.strip()), _PART.findall(new.strip())
-    codes = [c for c in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes() if c[0] != "equal"]
-    if not codes:
+    before, after, (i, j), (k, m) = _difference(old.strip(), new.strip())
+    if (i, k) == (j, m):
         return old.strip(), new.strip()
-    i, j, k, m = codes[0][1], codes[-1][2], codes[0][3], codes[-1][4]
     while not ("".join(before[i:j]).strip() and "".join(after[k:m]).strip()):
         if i and k:
             i, k = i - 1, k - 1
         else:
             j, m = j + 1, m + 1
     return "".join(before[i:j]).strip().replace("`", "'"), "".join(after[k:m]).strip().replace("`", "'")
+
+
+def _difference(old: str, new: str) -> tuple[list[str], list[str], tuple[int, int], tuple[int, int]]:
+    """The tokens of both, and from which to which of them they differ."""
+    before, after = _PART.findall(old), _PART.findall(new)
+    codes = [c for c in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes() if c[0] != "equal"]
+    if not codes:
+        return before, after, (0, 0), (0, 0)
+    return before, after, (codes[0][1], codes[-1][2]), (codes[0][3], codes[-1][4])
 
 
 def prompt(planted: Planted, turns: Sequence[tuple[str, Sequence[str] | str]] = ()) -> tuple[Message, ...]:

@@ -244,12 +244,12 @@ class Ppo:
 
 
 def train(
-    policy: Policy, batches: Batches, options: PpoOptions, folder: Path, every: int = 10,
+    policy: Policy, batches: Batches, options: PpoOptions, folder: Path,
     report: Callable[[int, Mapping[str, float]], None] = lambda step, metrics: None, processes: Processes | None = None,
 ) -> Ppo:  # fmt: skip
     """Run PPO to its last step, or go on where ``folder`` says that a run of the same options was cut.
 
-    ``every``: steps between checkpoints; the last step is always kept. ``folder`` receives checkpoints, metrics, curves and, at the end,
+    A checkpoint every ``save_steps`` and after the last. ``folder`` receives checkpoints, metrics, curves and, at the end,
     the adapter or model under ``policy``. Raises DataError for checkpoints of another model; other options are for the caller to know.
     """
     ppo = Ppo(policy, options, processes)
@@ -265,7 +265,7 @@ def train(
                 if log is not None:
                     log.write(number, metrics)
                     report(number, metrics)
-            if (number + 1) % every == 0 or number + 1 == options.steps:
+            if (number + 1) % options.save_steps == 0 or number + 1 == options.steps:
                 save_checkpoint(kept, number + 1, policy.trained(), ppo.optimizer, ppo.schedule, together)
     finally:
         if log is not None:

@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +45,6 @@ class ModelOptions:
 @dataclass(frozen=True)
 class FitOptions:
     """``batch_tokens``: of one optimizer step, padding included. ``passes`` over the rows, or ``most_steps`` where that is less.
-    ``restart_after``: passes after which the learning rate begins its cosine again; 0: never.
     ``held_out``: rows, the last ones, that are only looked at. ``most_seconds``: wall time of one piece; the run goes on when it is
     called again. ``precision``: "bf16" computes in bfloat16, twice as fast where the processor knows it; weights stay in float32."""
 
@@ -56,7 +55,6 @@ class FitOptions:
     learning_rate: float = 3e-3
     least_rate: float = 0.05
     warmup: int = 60
-    restart_after: float = 0.0
     weight_decay: float = 0.05
     most_gradient: float = 1.0
     held_out: int = 128
@@ -155,8 +153,7 @@ def fit(
     model.train()
     named = {name: one for name, one in model.named_parameters() if one.requires_grad}
     optimizer = torch.optim.AdamW(_groups(named, options.weight_decay), lr=options.learning_rate, betas=(0.9, 0.98), fused=True)
-    restart = len(batches(learned, replace(options, passes=options.restart_after))) if options.restart_after else 0
-    schedule = _schedule(optimizer, options, len(steps), restart)
+    schedule = _schedule(optimizer, options, len(steps))
     start = load_checkpoint(folder / "checkpoints", named, optimizer, schedule)
     log = ExperimentLog(folder, start)
     try:
@@ -215,15 +212,13 @@ def _groups(named: dict[str, Any], decay: float) -> list[dict[str, Any]]:
     return [{"params": [one for one in named.values() if one.dim() >= 2], "weight_decay": decay}, {"params": flat, "weight_decay": 0.0}]
 
 
-def _schedule(optimizer: Any, options: FitOptions, steps: int, restart: int) -> Any:
-    warmup = min(options.warmup, max((restart or steps) // 10, 1))
+def _schedule(optimizer: Any, options: FitOptions, steps: int) -> Any:
+    warmup = min(options.warmup, max(steps // 10, 1))
 
     def rate(step: int) -> float:
         if step < warmup:
             return (step + 1) / warmup
-        first = not restart or step < restart
-        begin, end = (warmup, restart or steps) if first else (restart, steps)
-        share = (step - begin) / max(end - begin, 1)
+        share = (step - warmup) / max(steps - warmup, 1)
         return options.least_rate + (1 - options.least_rate) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, rate)

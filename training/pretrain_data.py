@@ -42,10 +42,10 @@ class Row:
 
 @dataclass(frozen=True)
 class ObjectiveOptions:
-    """Rows of each objective for a document. ``slips``: share of the restored ones whose damage is a slip of the mutator's, where the
-    document offers one."""
+    """Rows for a document: its plain text or not, and how many of the other objectives. ``slips``: share of the restored ones whose damage
+    is a slip of the mutator's, where the document offers one."""
 
-    plain: int = 1
+    plain: bool = True
     fill: int = 1
     restore: int = 1
     slips: float = 0.0
@@ -106,7 +106,7 @@ def pretraining_rows(
         whole = ids(text)
         if len(whole) >= most_tokens:
             continue
-        for _ in range(options.plain):
+        if options.plain:
             add(whole[:1], whole[1:])
         for _ in range(options.fill):
             first, last = _span(text, rng)

@@ -105,7 +105,7 @@ def reinforce(place: Workplace, trajectories: Sequence[Trajectory], out: Path, c
     else:
         batches = offline_batches(recorded, recipe.ppo)
     with watch(place.console, "ppo") as tell:
-        train(policy, batches, recipe.ppo, out, recipe.ppo.save_steps,
+        train(policy, batches, recipe.ppo, out,
               report=lambda step, log: tell(step + 1, recipe.ppo.steps, one_line(dict(log))), processes=together)  # fmt: skip
     if together.is_first:
         tokens.tokenizer.save_pretrained(out / "policy")

@@ -9,6 +9,9 @@ from typing import Any
 from bot.github.protocol import AppIdentity
 from bot.github.transport import PoliteRequester
 
+PAUSES = (0.5, 0.5, 1.0, 2.0)
+"""Seconds before something that was refused, and may be missing, is asked for again: of all that a session reads."""
+
 
 class RepositoryAccess:
     """``identity`` is asked for at the first need, since it may be a request; ``hold`` keeps two threads from writing the same thing."""
@@ -28,6 +31,7 @@ class RepositoryAccess:
         self.repository = repository
         self._identity = identity
         self._one_at_a_time = hold
+        self._pauses = list(PAUSES)
 
     def _path(self, rest: str) -> str:
         return f"/repos/{self.repository}/{rest}"

@@ -19,8 +19,6 @@ from bot.runs import Annotation, FailedRun, Job, PullRequest, Report, Step
 
 FAILED = frozenset({"failure", "timed_out", "startup_failure"})
 LOG_CAP_BYTES = 4_000_000
-PAUSES = (0.5, 1.5)
-"""Seconds before a log, a list of annotations or an artifact that was refused is asked for again."""
 MOST_JOBS_READ = 30
 """Of one run. A matrix of hundreds fails alike; the first ones tell it."""
 MOST_ANNOTATIONS = 200
@@ -216,17 +214,18 @@ class Reads(RepositoryAccess):
             return None
 
     def _readable(self, read: Callable[[], T], otherwise: T) -> T:
-        """Logs, annotations and reports are worth having and may be gone or withheld; the run is known without them. A single 403 may be a
-        hiccup, and a failure without its log is not worked on: it is asked again."""
-        for pause in (*PAUSES, None):
+        """Logs, annotations and reports are worth having and may be gone or withheld; the run is known without them. A 403 may be a hiccup,
+        and a failure without its log is not worked on, so it is asked again: until the session has waited ``PAUSES`` in all, for where a
+        permission is missing everything is withheld."""
+        while True:
             try:
                 return read()
             except NotFound:
-                break
+                return otherwise
             except Forbidden:
-                if pause is not None:
-                    self.requester.manners.clock.sleep(pause)
-        return otherwise
+                if not self._pauses:
+                    return otherwise
+                self.requester.manners.clock.sleep(self._pauses.pop(0))
 
 
 def first(items: Iterable[T], most: int) -> Iterator[T]:

@@ -13,8 +13,7 @@ from tests.training.tiny_policy import FULL, random_rollouts, tiny_policy
 from training.ppo import Batches, PpoOptions, offline_batches, train
 from training.rewarded import Rollout
 
-OPTIONS = PpoOptions(steps=9, batch=6, minibatch=3, epochs=2, learning_rate=3e-3, warmup=4)
-EVERY = 2
+OPTIONS = PpoOptions(steps=9, batch=6, minibatch=3, epochs=2, learning_rate=3e-3, warmup=4, save_steps=2)
 
 
 def slowly(batches: Batches, seconds: float) -> Batches:
@@ -29,7 +28,7 @@ def slowly(batches: Batches, seconds: float) -> Batches:
 
 def run(folder: Path, seconds: float = 0.0) -> None:
     torch.manual_seed(5)
-    train(tiny_policy(FULL), slowly(offline_batches(random_rollouts(16), OPTIONS), seconds), OPTIONS, folder, EVERY)
+    train(tiny_policy(FULL), slowly(offline_batches(random_rollouts(16), OPTIONS), seconds), OPTIONS, folder)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from training.ppo import PpoOptions, offline_batches, train
 from training.processes import Processes, processes
 
 # An odd number of rollouts and minibatches of three: the shares are unequal, and some process has nothing in some minibatch.
-ONE_BATCH = PpoOptions(steps=3, batch=7, epochs=2, learning_rate=3e-3, piece_tokens=40)
+ONE_BATCH = PpoOptions(steps=3, batch=7, epochs=2, learning_rate=3e-3, piece_tokens=40, save_steps=2)
 MINIBATCHES = replace(ONE_BATCH, minibatch=2, advantage=AdvantageOptions(whiten=True))
 RUNS: dict[str, tuple[PpoOptions, PolicyOptions]] = {
     "all-weights": (ONE_BATCH, FULL), "minibatches": (MINIBATCHES, FULL), "lora": (ONE_BATCH, SMALL_LORA)}  # fmt: skip
@@ -29,7 +29,7 @@ def run(folder: Path, together: Processes | None = None) -> None:
         (folder / "processes").write_text(str(together.count))
     for name, (options, policy) in RUNS.items():
         torch.manual_seed(5)
-        train(tiny_policy(policy), offline_batches(random_rollouts(16), options), options, folder / name, 2, processes=together)
+        train(tiny_policy(policy), offline_batches(random_rollouts(16), options), options, folder / name, processes=together)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def test_rows_are_the_document_its_middle_and_its_damaged_line(tokenizer: Any, r
 
 def test_a_document_is_restored_as_often_as_asked_and_from_slips_where_it_offers_them(tokenizer: Any) -> None:
     def restored(slips: float) -> list[str]:
-        rows = pretraining_rows(DOCUMENTS, tokenizer, 128, 0, ObjectiveOptions(plain=0, fill=0, restore=6, slips=slips))
+        rows = pretraining_rows(DOCUMENTS, tokenizer, 128, 0, ObjectiveOptions(plain=False, fill=0, restore=6, slips=slips))
         return [tokenizer.decode(row.ids[row.start :], clean_up_tokenization_spaces=False).removesuffix(STOP) for row in rows]
 
     slips = [line.split(RESTORED) for line in restored(1.0)]

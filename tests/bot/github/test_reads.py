@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bot.github import Unavailable
+from bot.github.access import PAUSES
 from bot.github.client import GitHub, RepositorySession
 from bot.github.downloads import download_ends, download_whole
 from bot.runs import Annotation, FailedRun, Step
@@ -203,12 +204,15 @@ def test_a_run_that_passes_by_now_has_no_jobs(server: Server, runs: Runs, sessio
 
 @pytest.mark.usefixtures("runs")
 @pytest.mark.parametrize("status", [403, 404, 410])
-def test_a_run_without_logs_annotations_and_artifacts_is_still_a_run(status: int, server: Server, session: RepositorySession) -> None:
+def test_a_run_without_logs_annotations_and_artifacts_is_still_a_run(
+    status: int, server: Server, session: RepositorySession, time_: Time
+) -> None:
     for path in (rf"{ROOT}/actions/jobs/7/logs", rf"{ROOT}/check-runs/700/annotations", rf"{ROOT}/actions/artifacts/1/zip"):
         server.on("GET", path, lambda r: Answer(status, {"message": "gone"}))
     run = session.failed_run(100)
     assert [(job.log, job.annotations) for job in run.jobs] == [("", ())]
     assert run.reports == ()
+    assert time_.slept == (list(PAUSES) if status == 403 else [])  # not for each thing that is withheld
 
 
 @pytest.mark.usefixtures("runs")
