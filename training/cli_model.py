@@ -1,4 +1,5 @@
-"""``ledex-train pretrain | table``: a model of our own from nothing, and its table. Options in, one call of a function.
+"""``ledex-train pretrain | table | trials``: a model of our own from nothing, its table, and other settings of its PPO. Options in, one
+call of a function.
 
 Torch is imported by a command, not by ``--help``.
 """
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands to ``app``."""
     app.command()(pretrain)
     app.command()(table)
+    app.command()(trials)
 
 
 def pretrain(
@@ -56,6 +58,23 @@ def table(
         _one_thread(threads)
         console = Console()
         found = run_table(read_small_recipe(recipe), default_runner(), out, _teller(console), seed, 60 * verify_minutes)
+        console.print(found.read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
+
+
+def trials(
+    out: Out, recipe: RecipeName = SMALL, threads: Threads = 1,
+    trials: Annotated[Path, typer.Option(help="Trials: their file, or small-trials.")] = Path("small-trials"),
+    seed: Annotated[list[int] | None, typer.Option(help="Of a fine-tuned model in --out (may be given again).")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only the trial of this name (may be given again).")] = None,
+) -> None:  # fmt: skip
+    """Other settings of the small model's PPO beside each other, measured on bugs for tuning: trials.md, trials.json, trials.png."""
+    with explained():
+        from training.benchmark.isolation import default_runner
+        from training.result_trials import read_trials, run_trials
+
+        _one_thread(threads)
+        console = Console()
+        found = run_trials(recipe, read_trials(trials), default_runner(), out, _teller(console), seed or [1], only or ())
         console.print(found.read_text(encoding="utf-8"), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -27,22 +27,27 @@ class RewardedOptions:
     """What PPO learns from: ``bugs`` with ``samples`` answers each, sampled and run. ``rounds``: collections, one after the other over
     the steps of PPO, each of other bugs and from the policy of that step; the first is the fine-tuned model's and the same for both. One
     round is the paper's offline reading. ``centred``: rewards less the mean of the same bug's. ``mixed``: only of bugs that some
-    answers repair and others do not (both: ``training.rewarded``)."""
+    answers repair and others do not (both: ``training.rewarded``). ``sources``: of the programs, "generated" and "mbpp"; none: all.
+    ``programs``: from at most so many different ones; 0: all."""
 
     bugs: int = 300
     samples: int = 8
     rounds: int = 1
     centred: bool = False
     mixed: bool = False
+    sources: tuple[str, ...] = ()
+    programs: int = 0
 
 
 @dataclass(frozen=True)
 class MeasuredOptions:
-    """The bugs of the table: one in each task of ``ids`` that can be judged, up to ``bugs``; ``samples`` chains for each, of a first
-    answer and one refinement. ``seed``: from 1000 on for reported figures. ``longest``: characters of a program."""
+    """The bugs of the table: one in each task of ``ids`` that can be judged, or up to ``each`` different ones, at most ``bugs``;
+    ``samples`` chains for each, of a first answer and one refinement. ``seed``: from 1000 on for reported figures. ``longest``: characters
+    of a program."""
 
     ids: str = "11-510"
     bugs: int = 300
+    each: int = 1
     longest: int = 250
     samples: int = 4
     seed: int = 1000
@@ -50,13 +55,10 @@ class MeasuredOptions:
 
 @dataclass(frozen=True)
 class SmallRecipe:
-    """``seeds``: of fine-tuning, collection, PPO and sampling; the pretrained base is one. ``one_sft``: so are the fine-tuned
-    model, that of the first seed, and its answers that are rewarded: for machines on which three take too long. Their own spread over
-    seeds is then not in the table."""
+    """``seeds``: of fine-tuning, collection, PPO and sampling; the pretrained base is one."""
 
     name: str = "ledex-small"
     seeds: tuple[int, ...] = (1, 2, 3)
-    one_sft: bool = False
     corpus: CorpusOptions = field(default_factory=CorpusOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
     objectives: ObjectiveOptions = field(default_factory=ObjectiveOptions)

@@ -27,6 +27,11 @@ def read_recipe_file(path: Path, kind: type[T], shipped: Sequence[str]) -> T:
         raise DataError(f"the recipe {path} cannot be read ({error.strerror or error}); these ship with the package: {names}") from None
     except ValueError as error:
         raise DataError(f"{file} is no TOML: {error}") from None
+    return check_recipe(data, kind, file)
+
+
+def check_recipe(data: dict[str, Any], kind: type[T], file: Path) -> T:
+    """A recipe's tables as its dataclass; ``file`` names them in errors. Raises DataError."""
     _known(data, kind, file, "")
     try:
         return TypeAdapter(kind).validate_python(data)

@@ -69,7 +69,7 @@ def collect_answers(
 ) -> list[Answered]:
     """Sampled and run once, then read from ``out``."""
     if out.exists():
-        return [_answered(json.loads(line)) for line in out.read_text(encoding="utf-8").splitlines()]
+        return read_answers(out)
     drawn = sample_answers(checkpoint, [prompt(bug) for bug in bugs], each, options, seed)
     tried = [(bug, ids, one, solve(bug, one.text, one.finish == "stop"))
              for bug, (ids, completions) in zip(bugs, drawn, strict=True) for one in completions]  # fmt: skip
@@ -90,8 +90,15 @@ def collect_answers(
     return rows
 
 
-def _answered(row: dict[str, Any]) -> Answered:
-    return Answered(**{**row, **{name: tuple(row[name]) for name in ("prompt_ids", "ids", "logprobs")}})
+def read_answers(file: Path) -> list[Answered]:
+    """What ``collect_answers`` kept."""
+    rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    return [Answered(**{**row, **{name: tuple(row[name]) for name in ("prompt_ids", "ids", "logprobs")}}) for row in rows]
+
+
+def repairs(one: Answered, bug: Planted) -> bool:
+    """Whether it passes all asserts, the hidden ones too."""
+    return one.text is not None and one.passed == len(bug.asserts) and one.hidden_passed == len(bug.hidden)
 
 
 def rewarded(
@@ -104,7 +111,7 @@ def rewarded(
         verified[bug.id] = Verified((_code(bug, bug.right),), (explain(bug.wrong, bug.right, bug.messages),))
     for one in answers:
         bug = bugs[one.bug]
-        if one.text is not None and one.passed == len(bug.asserts) and one.hidden_passed == len(bug.hidden):
+        if one.text is not None and repairs(one, bug):
             known = verified[bug.id]
             verified[bug.id] = Verified(tuple(dict.fromkeys([*known.refinements, _code(bug, one.text)])), known.explanations)
     paid: dict[tuple[str, str], Reward | None] = {}
@@ -120,8 +127,7 @@ def rewarded(
         if reward is None or not one.ids:
             continue
         end = token_at(tokens.decode, one.ids, one.explanation_end) if one.explanation_end else None
-        right = one.passed == len(bug.asserts) and one.hidden_passed == len(bug.hidden)
-        rollouts.append(Rollout(one.prompt_ids, one.ids, end, reward, one.bug, right, one.logprobs))
+        rollouts.append(Rollout(one.prompt_ids, one.ids, end, reward, one.bug, repairs(one, bug), one.logprobs))
     return rollouts
 
 
@@ -139,10 +145,12 @@ class Measured:
 
 
 def measure(
-    checkpoint: Path, measured: Sequence[Measured], each: int, options: SampleOptions, runner: Runner, seed: int, out: Path
-) -> list[dict[str, Any]]:
-    """One row for each bug: its chains of one or two answers, each with its completion, its text (where it has one), whether the quick look
-    finds it right, and how like the known explanation its own is. A chain goes on where a shown assert fails, or nothing could be run."""
+    checkpoint: Path, measured: Sequence[Measured], each: int, options: SampleOptions, runner: Runner, seed: int, out: Path,
+    refine: bool = True,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """One row for each bug: its chains of one or, with ``refine``, two answers, each with its completion, its text (where it has one),
+    whether the quick look finds it right, and how like the known explanation its own is. A chain goes on where a shown assert fails, or
+    nothing could be run."""
     if out.exists():
         return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     encoder = LexicalEncoder()
@@ -154,7 +162,7 @@ def measure(
     for place, one in enumerate(measured):
         for number, (text, solved) in enumerate(first[place]):
             came = looked[place][number]
-            if not came.right and came.go_on:
+            if refine and not came.right and came.go_on:
                 again.append((place, number, prompt(one.planted, [(text, came.messages or solved.trouble)])))
     turns = sample_answers(checkpoint, [dialogue for _, _, dialogue in again], 1, options, seed + 500_000) if again else []
     second: list[list[tuple[str, Solved]]] = [[] for _ in measured]

@@ -21,7 +21,8 @@ from training.ppo import PpoOptions
 from training.pretrain import FitOptions, ModelOptions
 from training.pretrain_data import train_tokenizer
 from training.pretrain_recipe import MeasuredOptions, RewardedOptions, SampleOptions, SmallRecipe
-from training.result_run import measured_bugs, run_table
+from training.result_measured import measured_bugs
+from training.result_run import run_table
 from training.result_stages import Answered, reward_statistics, rewarded
 from training.result_table import Column, column, figures, markdown, rate, rate_difference
 from training.result_verify import judged, key_of, repairs, verify_repairs
@@ -130,7 +131,7 @@ def test_a_centred_reward_is_less_the_mean_of_the_others_and_groups_of_one_kind_
 def test_bugs_to_measure_on_are_none_that_anything_was_learned_from(runner: Runner, tmp_path: Path) -> None:
     for ids, seed, part in (("590-610", 1000, "learned from"), ("11-20", 1, "from 1000 on"), ("x", 1000, "FROM-TO")):
         with pytest.raises(DataError, match=part):
-            measured_bugs(SmallRecipe(measured=MeasuredOptions(ids=ids, seed=seed)), runner, tmp_path, print)
+            measured_bugs(SmallRecipe(measured=MeasuredOptions(ids=ids, seed=seed)), runner, tmp_path / "measured.jsonl", print)
 
 
 def test_the_whole_table_from_one_call_and_a_second_call_only_reads(runner: Runner, tmp_path: Path) -> None:
