@@ -111,8 +111,8 @@ class Evaluation:
             for k in sorted({1, samples} - {0}):
                 figures[f"pass@{k} after {rounds}"] = str(interval(self.pass_at(k, rounds)))
             if rounds:
-                figures[f"success refinement rate after {rounds}, pooled"] = round(pooled_rate(self.refinements(rounds)), 4)
-                figures[f"success refinement rate after {rounds}, mean"] = round(mean_rate(self.refinements(rounds)), 4)
+                figures[f"success refinement rate after {rounds}, pooled"] = str(pooled_rate(self.refinements(rounds)))
+                figures[f"success refinement rate after {rounds}, mean"] = str(mean_rate(self.refinements(rounds)))
         for name, scores in self.scores().items():
             if name != "pass@1":
                 figures[name] = str(interval(scores))

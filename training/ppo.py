@@ -102,7 +102,8 @@ class _Seen:
 
     reference: Mapping[int, Tensor]
     rows: dict[int, _Row] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
+    # The same names on a process that has no rollout: what they add up, they add up together.
+    metrics: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("kl", "value", "return", "advantage"), 0.0))
 
 
 class Ppo:
@@ -122,9 +123,9 @@ class Ppo:
 
     def step(self, rollouts: Sequence[Rollout], number: int) -> dict[str, float]:
         """Learn from a batch of rollouts, the same on all processes; ``number``: of the step, which seeds the minibatches. Returns the
-        step's metrics. Raises ValueError for fewer rollouts than processes."""
-        if len(rollouts) < self.processes.count:
-            raise ValueError(f"{len(rollouts)} rollouts cannot be shared by {self.processes.count} processes: make the batch larger")
+        step's metrics. Raises ValueError for no rollouts."""
+        if not rollouts:
+            raise ValueError("there are no rollouts to learn from")
         started = time.perf_counter()
         options = self.options
         size = options.minibatch or len(rollouts)
@@ -159,7 +160,7 @@ class Ppo:
         mine = range(self.processes.index, len(rollouts), self.processes.count)
         own = [(piece, True) for piece in pieces(rollouts, [index for index in chosen if index in mine], self.options.piece_tokens)]
         most = self.processes.largest(len(own), self.device)
-        return [*own, *[([mine[0]], False)] * (most - len(own))]
+        return [*own, *[([0], False)] * (most - len(own))]
 
     def _update(self, rollouts: Sequence[Rollout], chosen: Sequence[int], seen: _Seen) -> dict[str, float]:
         """One optimizer step over the chosen rollouts; those that were not seen yet are seen by its own forward pass."""
@@ -197,9 +198,10 @@ class Ppo:
     def _reference(self, rollouts: Sequence[Rollout]) -> dict[int, Tensor]:
         """(completion tokens,) of each own rollout; none where the reference is the old policy or does not count."""
         found: dict[int, Tensor] = {}
-        for piece, _ in self._own(rollouts, range(len(rollouts))) if self._refers else ():
+        for piece, counts in self._own(rollouts, range(len(rollouts))) if self._refers else ():
             told = self.model(collate([rollouts[index] for index in piece], self.device), refer=True).logprobs
-            found |= {index: row[: len(rollouts[index].completion_ids)] for index, row in zip(piece, told, strict=True)}
+            if counts:
+                found |= {index: row[: len(rollouts[index].completion_ids)] for index, row in zip(piece, told, strict=True)}
         return found
 
     @torch.no_grad()
@@ -212,7 +214,7 @@ class Ppo:
             if counts:
                 self._remember(rollouts, piece, batch, now, seen, count)
         if self.options.advantage.whiten:
-            every = torch.cat([one.advantages for one in seen.rows.values()]).double()
+            every = torch.cat([torch.zeros(0, device=self.device), *(one.advantages for one in seen.rows.values())]).double()
             mean = self.processes.add_up({"sum": float(every.sum())}, self.device)["sum"] / count
             variance = self.processes.add_up({"sum": float(((every - mean) ** 2).sum())}, self.device)["sum"] / count
             scale = (variance + 1e-8) ** -0.5

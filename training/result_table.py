@@ -6,7 +6,6 @@ run's feedback turns right (LEDEX's success refinement rate, pooled). Intervals 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from training.experiment import read_metrics
-from training.statistics import CONFIDENCE, RESAMPLES, Interval, Scores, interval, paired_difference
+from training.statistics import Interval, Scores, interval, paired_difference, ratio, ratio_difference
 
 STAGES = ("base", "sft", "ppo-paper", "ppo-gated")
 TITLES = {"base": "base (pretrained)", "sft": "SFT", "ppo-paper": "PPO, paper reward", "ppo-gated": "PPO, gated reward"}
@@ -50,33 +49,12 @@ def column(judged: Sequence[Sequence[Sequence[Sequence[bool]]]], rows: Sequence[
 
 def rate(one: Column) -> Interval:
     """The pooled success refinement rate with its interval."""
-    drawn = _drawn_rates(one, 0)
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(_rate(one), float(low), float(high))
+    return ratio(one.repaired, one.wrong)
 
 
 def rate_difference(before: Column, after: Column) -> Interval:
-    """How much larger the pooled rate is: both of the same drawn seeds and bugs."""
-    drawn = _drawn_rates(after, 0) - _drawn_rates(before, 0)
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(_rate(after) - _rate(before), float(low), float(high))
-
-
-def _rate(one: Column) -> float:
-    wrong = float(one.wrong.sum())
-    return float(one.repaired.sum()) / wrong if wrong else math.nan
-
-
-def _drawn_rates(one: Column, seed: int) -> Scores:
-    """(resamples,): the rate of seeds and bugs drawn again; the same draws for the same seed and shape."""
-    rng = np.random.default_rng(seed)
-    seeds, bugs = one.wrong.shape
-    rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES)
-    columns = rng.multinomial(bugs, np.full(bugs, 1 / bugs), RESAMPLES)
-    wrong = ((rows @ one.wrong) * columns).sum(axis=1)
-    repaired = ((rows @ one.repaired) * columns).sum(axis=1)
-    rates: Scores = repaired / np.maximum(wrong, 1)
-    return rates
+    """How much larger the pooled rate is."""
+    return ratio_difference((before.repaired, before.wrong), (after.repaired, after.wrong))
 
 
 def figures(columns: Mapping[str, Column]) -> dict[str, Any]:

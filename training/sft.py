@@ -23,8 +23,8 @@ CURVES = ("loss", "mean_token_accuracy", "grad_norm", "learning_rate", "tokens_p
 @dataclass(frozen=True)
 class SftOptions:
     """``batch``: rows of one optimizer step, reached by accumulating ``micro_batch`` rows at a time on each process. ``packing``: several
-    rows in one sequence, without attention between them; it needs a model with flash attention. ``lora_rank`` 0 trains all weights.
-    ``max_tokens``: rows that are longer are left out beforehand. ``save_steps``: optimizer steps between checkpoints."""
+    rows in one sequence, without attention between them: transformers tells them apart by their positions. ``lora_rank`` 0 trains all
+    weights. ``max_tokens``: rows that are longer are left out beforehand. ``save_steps``: optimizer steps between checkpoints."""
 
     epochs: float = 2.0
     batch: int = 128

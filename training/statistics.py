@@ -35,18 +35,6 @@ class Refinements:
     repaired: int
 
 
-def pooled_rate(problems: Sequence[Refinements]) -> float:
-    """The success refinement rate over all wrong solutions together; 0 where there are none."""
-    wrong = sum(p.wrong for p in problems)
-    return sum(p.repaired for p in problems) / wrong if wrong else 0.0
-
-
-def mean_rate(problems: Sequence[Refinements]) -> float:
-    """The mean of the problems' own rates, those without a wrong solution left out; 0 where none is left."""
-    rates = [p.repaired / p.wrong for p in problems if p.wrong]
-    return sum(rates) / len(rates) if rates else 0.0
-
-
 @dataclass(frozen=True)
 class Interval:
     """A figure with the interval around it."""
@@ -78,6 +66,44 @@ def interval(scores: Scores, seed: int = 0) -> Interval:
     means = ((rows @ table) * columns).sum(axis=1) / (seeds * problems)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(table.mean()), float(low), float(high))
+
+
+def ratio(parts: Scores, wholes: Scores, seed: int = 0) -> Interval:
+    """Sum of ``parts`` by sum of ``wholes``, (problems,) or (seeds, problems) counts each, with its bootstrap interval; NaN of nothing."""
+    drawn = drawn_ratios(parts, wholes, seed)
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) if drawn.size else (math.nan, math.nan)
+    whole = float(np.sum(wholes))
+    return Interval(float(np.sum(parts)) / whole if whole else math.nan, float(low), float(high))
+
+
+def ratio_difference(before: tuple[Scores, Scores], after: tuple[Scores, Scores], seed: int = 0) -> Interval:
+    """How much larger the ratio of ``after`` is (parts and wholes each): both of the same drawn seeds and problems."""
+    drawn = drawn_ratios(*after, seed) - drawn_ratios(*before, seed)
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) if drawn.size else (math.nan, math.nan)
+    return Interval(ratio(*after).value - ratio(*before).value, float(low), float(high))
+
+
+def drawn_ratios(parts: Scores, wholes: Scores, seed: int) -> Scores:
+    """(resamples,): the ratio of seeds and problems drawn again; the same draws for the same seed and shape."""
+    parts, wholes = np.atleast_2d(np.asarray(parts, np.float64)), np.atleast_2d(np.asarray(wholes, np.float64))
+    if wholes.size == 0:
+        return np.zeros(0)
+    rng = np.random.default_rng(seed)
+    seeds, problems = wholes.shape
+    rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES)
+    columns = rng.multinomial(problems, np.full(problems, 1 / problems), RESAMPLES)
+    drawn: Scores = ((rows @ parts) * columns).sum(axis=1) / np.maximum(((rows @ wholes) * columns).sum(axis=1), 1)
+    return drawn
+
+
+def pooled_rate(problems: Sequence[Refinements]) -> Interval:
+    """The success refinement rate over all wrong solutions together; NaN where there are none."""
+    return ratio(np.array([p.repaired for p in problems], np.float64), np.array([p.wrong for p in problems], np.float64))
+
+
+def mean_rate(problems: Sequence[Refinements]) -> Interval:
+    """The mean of the problems' own rates, those without a wrong solution left out; NaN where none is left."""
+    return interval(np.array([p.repaired / p.wrong for p in problems if p.wrong], np.float64))
 
 
 def paired_difference(before: Scores, after: Scores, seed: int = 0) -> Interval:

@@ -16,9 +16,13 @@ from training.processes import Processes, processes
 
 # An odd number of rollouts and minibatches of three: the shares are unequal, and some process has nothing in some minibatch.
 ONE_BATCH = PpoOptions(steps=3, batch=7, epochs=2, learning_rate=3e-3, piece_tokens=40, save_steps=2)
+# One process has nothing at all.
+ONE_ROLLOUT = replace(ONE_BATCH, batch=1, advantage=AdvantageOptions(whiten=True))
 MINIBATCHES = replace(ONE_BATCH, minibatch=2, advantage=AdvantageOptions(whiten=True))
 RUNS: dict[str, tuple[PpoOptions, PolicyOptions]] = {
-    "all-weights": (ONE_BATCH, FULL), "minibatches": (MINIBATCHES, FULL), "lora": (ONE_BATCH, SMALL_LORA)}  # fmt: skip
+    "all-weights": (ONE_BATCH, FULL), "minibatches": (MINIBATCHES, FULL), "lora": (ONE_BATCH, SMALL_LORA),
+    "one-rollout": (ONE_ROLLOUT, FULL),
+}  # fmt: skip
 
 
 def run(folder: Path, together: Processes | None = None) -> None:

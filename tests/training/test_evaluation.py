@@ -42,8 +42,8 @@ def test_the_figures_by_hand() -> None:
     assert both.pass_at(1, 1).tolist() == [1.0, 0.0, 0.5]
     assert both.pass_at(2, 1).tolist() == [1.0, 0.0, 1.0]
     # Wrong at first: 1 of a (repaired 1), 2 of b (0), 2 of c (1).
-    assert pooled_rate(both.refinements(1)) == pytest.approx(2 / 5)
-    assert mean_rate(both.refinements(1)) == pytest.approx((1 + 0 + 0.5) / 3)
+    assert pooled_rate(both.refinements(1)).value == pytest.approx(2 / 5)
+    assert mean_rate(both.refinements(1)).value == pytest.approx((1 + 0 + 0.5) / 3)
     scores = both.scores()
     assert scores["not_regressed"].tolist() == [1.0, 0.5, 1.0]
     assert scores["not_overfit"].tolist() == [1.0, 0.5, 1.0]

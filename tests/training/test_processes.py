@@ -36,7 +36,7 @@ def launch(module: str, folder: Path) -> None:
     # Variables of an accelerator that other tests of this process configured must not reach the new ones.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("ACCELERATE_", "FSDP_"))}
     done = subprocess.run(command, cwd=ROOT, env=environment | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}, capture_output=True,
-                          text=True, check=False)  # fmt: skip
+                          text=True, check=False, timeout=280)  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert (folder / "processes").read_text() == "2"
 

@@ -64,6 +64,28 @@ def test_masked_tokens_teach_nothing(tiny: Path, tokens: Tokens, tmp_path: Path)
     assert told[29:].mean() > told[:29].mean() + 2
 
 
+def test_packed_rows_do_not_see_each_other(tiny: Path, tokens: Tokens, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    drawn = torch.Generator().manual_seed(3)
+    rows = [{"input_ids": torch.randint(300, 400, (24,), generator=drawn).tolist(), "completion_mask": [0] * 8 + [1] * 16}
+            for _ in range(4)]  # fmt: skip
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
+    for parameter in model.parameters():
+        parameter.data *= 4  # or what is seen hardly changes what is told
+    model.save_pretrained(tmp_path / "model")
+    # What rows in one sequence would lose if nothing kept them apart.
+    ids = torch.tensor([token for row in rows for token in row["input_ids"]])
+    told = torch.log_softmax(model(ids[None]).logits[0, :-1], -1).gather(-1, ids[1:, None])[:, 0]
+    leaking = -told[torch.tensor([bool(mark) for row in rows for mark in row["completion_mask"]])[1:]].mean().item()
+    one_step = replace(FAST, batch=4, micro_batch=4, most_steps=1, max_tokens=96)
+    [apart] = losses(train_sft(tmp_path / "model", rows, tokens, tmp_path / "apart", one_step))
+    [packed] = losses(train_sft(tmp_path / "model", rows, tokens, tmp_path / "packed", replace(one_step, packing=True)))
+    assert packed == pytest.approx(apart, abs=2e-3)
+    assert abs(leaking - apart) > 0.05
+
+
 def test_an_adapter_is_what_lora_leaves(tiny: Path, rows: list[dict[str, list[int]]], tokens: Tokens, tmp_path: Path) -> None:
     train_sft(tiny, rows[:2], tokens, tmp_path, replace(FAST, lora_rank=2, most_steps=1, packing=False))
     assert {path.name for path in (tmp_path / "final").iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
