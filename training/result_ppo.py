@@ -55,7 +55,8 @@ def collected(recipe: SmallRecipe, out: Path, seed: int, number: int) -> list[Pl
 
 def first_answers_file(recipe: SmallRecipe, out: Path, seed: int) -> Path:
     """Where the fine-tuned model's answers to the first collection's bugs are kept: they are the same whatever PPO makes of them."""
-    settings = json.dumps([asdict(recipe.sample), asdict(recipe.rewarded)], sort_keys=True)
+    options = recipe.rewarded
+    settings = json.dumps([asdict(recipe.sample), options.bugs, options.samples, options.sources, options.programs], sort_keys=True)
     return out / f"seed-{seed}" / f"answers-{hashlib.sha256(settings.encode()).hexdigest()[:8]}.jsonl"
 
 

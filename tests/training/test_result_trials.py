@@ -12,7 +12,6 @@ from training import DataError
 from training.corpus_dialogue import Planted
 from training.pretrain_recipe import MeasuredOptions, RewardedOptions, read_small_recipe
 from training.result_ppo import rewarded_pool
-from training.result_run import fine_tune, pretrain
 from training.result_trials import Trial, Trials, changed, read_trials, run_trials
 
 RECIPE = """
@@ -74,31 +73,30 @@ def test_a_trial_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "recipe.toml"
     file.write_text(RECIPE + "[ppo.loss]\nalpha = 0.3\nclip = 0.1\n")
     trial = Trial("t", "a", ppo={"steps": 7, "loss": {"alpha": 0.5}}, rewarded={"mixed": True})
-    old, new = read_small_recipe(file), changed(file, trial, MEASURED)
+    trials = Trials((trial,), {"model": {"layers": 2}}, MEASURED)
+    old, new = read_small_recipe(file), changed(file, trials, trial)
     assert (new.ppo.steps, new.ppo.batch, new.ppo.loss.alpha, new.ppo.loss.clip) == (7, 4, 0.5, 0.1)
     assert (new.rewarded.mixed, new.rewarded.bugs, new.measured) == (True, 4, MEASURED)
-    assert (old.ppo.steps, old.rewarded.mixed, old.model) == (2, False, new.model)
+    assert (old.ppo.steps, old.rewarded.mixed, old.model.layers) == (2, False, 1)
+    assert (new.model.layers, new.model.hidden, new.corpus) == (2, 16, old.corpus)
+    assert changed(file, trials).ppo == old.ppo
     with pytest.raises(DataError, match=r"trial t: there is no setting ppo\.stepz"):
-        changed(file, Trial("t", "a", ppo={"stepz": 7}), MEASURED)
+        changed(file, trials, Trial("t", "a", ppo={"stepz": 7}))
 
 
-def test_the_trials_that_ship_are_changes_of_the_recipe_that_ships() -> None:
-    trials = read_trials(Path("small-trials"))
+@pytest.mark.parametrize("name", ["small-trials", "small-trials-half"])
+def test_the_trials_that_ship_are_changes_of_the_recipe_that_ships(name: str) -> None:
+    trials = read_trials(Path(name))
     assert len({trial.name for trial in trials.trials}) == len(trials.trials)
     for trial in trials.trials:
         assert trial.about
-        changed(Path("small"), trial, trials.measured)
+        changed(Path("small"), trials, trial)
 
 
 def test_trials_are_made_once_and_told_beside_each_other(runner: Runner, tmp_path: Path) -> None:
     file, out = tmp_path / "recipe.toml", tmp_path / "out"
     file.write_text(RECIPE)
-    recipe = read_small_recipe(file)
-    trials = Trials((Trial("plain", "as it is"), Trial("more steps", "optimization", "paper", ppo={"steps": 3})), MEASURED)
-    with pytest.raises(DataError, match="no fine-tuned model of seed 1"):
-        run_trials(file, trials, runner, out, print, [1])
-    assert pretrain(recipe, runner, out, lambda line: None)
-    fine_tune(recipe, out, 1, lambda line: None)
+    trials = Trials((Trial("plain", "as it is"), Trial("more steps", "optimization", "paper", ppo={"steps": 3})), measured=MEASURED)
     with pytest.raises(DataError, match="there is no trial other"):
         run_trials(file, trials, runner, out, print, [1], ["other"])
     said: list[str] = []
