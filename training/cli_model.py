@@ -70,7 +70,8 @@ def trials(
     """Other settings of the small model's PPO beside each other, measured on bugs for tuning: trials.md, trials.json, trials.png."""
     with explained():
         from training.benchmark.isolation import default_runner
-        from training.result_trials import read_trials, run_trials
+        from training.trials import read_trials
+        from training.trials_run import run_trials
 
         _one_thread(threads)
         console = Console()

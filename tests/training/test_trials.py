@@ -12,7 +12,8 @@ from training import DataError
 from training.corpus_dialogue import Planted
 from training.pretrain_recipe import MeasuredOptions, RewardedOptions, read_small_recipe
 from training.result_ppo import rewarded_pool
-from training.result_trials import Trial, Trials, changed, read_trials, run_trials
+from training.trials import Trial, Trials, changed, read_trials
+from training.trials_run import run_trials
 
 RECIPE = """
 seeds = [1]
@@ -109,6 +110,7 @@ def test_trials_are_made_once_and_told_beside_each_other(runner: Runner, tmp_pat
     assert "round 0: right" in told["plain"]["rewards"][0]
     assert {one["new programs"]["value"] for one in told.values()} == {0.0}  # four tokens are no answer
     assert "| more steps | optimization | paper | 1 | 0.0 -> 0.0 |" in text
+    assert "| plain | 1 | 8 | 0.0 % | -, -5.00 | -, " in text  # nothing could be read
     assert (out / "trials" / "trials.png").exists()
     # Both begin with the same answers, and a second call only reads.
     assert len(list((out / "seed-1").glob("answers-*.jsonl"))) == 1
