@@ -108,8 +108,8 @@ def test_trials_are_made_once_and_told_beside_each_other(runner: Runner, tmp_pat
     assert {name: (one["steps"], one["reward"]) for name, one in told.items()} == {"plain": (2, "gated"), "more steps": (3, "paper")}
     assert told["more steps"]["change"] == {"ppo": {"steps": 3}}
     assert "round 0: right" in told["plain"]["rewards"][0]
-    assert {one["new programs"]["value"] for one in told.values()} == {0.0}  # four tokens are no answer
-    assert "| more steps | optimization | paper | 1 | 0.0 -> 0.0 |" in text
+    assert {one[part]["PPO"]["value"] for one in told.values() for part in ("own", "like", "new")} == {0.0}  # four tokens are no answer
+    assert "| more steps | optimization | paper | 1 | 0.0 -> 0.0, 0.0 [0.0, 0.0] | 0.0 -> 0.0," in text
     assert "| plain | 1 | 8 | 0.0 % | -, -5.00 | -, " in text  # nothing could be read
     assert (out / "trials" / "trials.png").exists()
     # Both begin with the same answers, and a second call only reads.
