@@ -41,6 +41,8 @@ def figures_of(recipe: Path, trial: Trial, trials: Trials, out: Path, seeds: Seq
         "change": {name: value for name in ("sample", "rewarded", "ppo") if (value := getattr(trial, name))}, "seeds": list(seeds),
         "own": _compared(*(np.concatenate(parts) for parts in zip(*learned, strict=True))),
         "like": _compared(*(np.concatenate(parts) for parts in zip(*like, strict=True))), "new": _compared(before, after),
+        "can be applied, SFT": _mean(_applied(before_file(out, seed)) for seed in seeds),
+        "can be applied": _mean(_applied(folder_of(out, seed, trial) / "measured.jsonl") for seed in seeds),
         "kl": _mean(one[-1]["kl"] for one in curves), "entropy before": _mean(one[0]["entropy"] for one in curves),
         "entropy after": _mean(one[-1]["entropy"] for one in curves), "steps": len(curves[0]), "rewards": rewards,
     }  # fmt: skip
@@ -57,6 +59,12 @@ def _by_task(file: Path) -> Scores:
         row = json.loads(line)
         found.setdefault(row["id"].split("/")[1], []).append(float(np.mean([chain[0]["quick"] for chain in row["chains"]])))
     return np.array([np.mean(own) for _, own in sorted(found.items())])
+
+
+def _applied(file: Path) -> float:
+    """The share of first answers that can be read and applied."""
+    rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    return float(np.mean([chain[0]["read"] for row in rows for chain in row["chains"]]))
 
 
 def _by_program(file: Path, bugs: Sequence[Planted]) -> Scores:
@@ -105,14 +113,15 @@ def write_report(recipe: Path, trials: Trials, out: Path) -> Path:
         "interval over programs (and seeds), * where that excludes 0. Own: bugs of the first collection, drawn again. Like: bugs of other",
         f"programs of the same sources. New: MBPP {trials.measured.ids}, up to {trials.measured.each} a program, {trials.measured.samples} "
         "answers",
-        "each. The KL is of the last step, from the SFT model; the entropy of the first and the last.",
+        "each, and how many of these can be read and applied. The KL is of the last step, from the SFT model; the entropy of the first and the last.",
     ]
-    names = ("trial", "asks", "reward", "seeds", "own", "like", "new", "KL", "entropy")
+    names = ("trial", "asks", "reward", "seeds", "own", "like", "new", "new: can be applied", "KL", "entropy")
     lines = [*about, "", f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for name, one in told.items():
         cells = (name, one["about"], one["reward"], ", ".join(map(str, one["seeds"])),
-                 *(_cell(one[part]) for part in ("own", "like", "new")), f"{one['kl']:.3f}",
-                 f"{one['entropy before']:.2f} -> {one['entropy after']:.2f}")  # fmt: skip
+                 *(_cell(one[part]) for part in ("own", "like", "new")),
+                 f"{100 * one['can be applied, SFT']:.1f} -> {100 * one['can be applied']:.1f}",
+                 f"{one['kl']:.3f}", f"{one['entropy before']:.2f} -> {one['entropy after']:.2f}")  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "What the answers of each collection were paid, mean of the right and of the wrong ones, before anything is centred:", "",
               "| trial | collection | answers | right | refinement | explanation |", "|---" * 6 + "|"]  # fmt: skip
