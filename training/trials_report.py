@@ -113,7 +113,8 @@ def write_report(recipe: Path, trials: Trials, out: Path) -> Path:
         "interval over programs (and seeds), * where that excludes 0. Own: bugs of the first collection, drawn again. Like: bugs of other",
         f"programs of the same sources. New: MBPP {trials.measured.ids}, up to {trials.measured.each} a program, {trials.measured.samples} "
         "answers",
-        "each, and how many of these can be read and applied. The KL is of the last step, from the SFT model; the entropy of the first and the last.",
+        "each, and how many of these can be read and applied. The KL is of the last step, from the SFT model; the entropy of the first",
+        "and the last.",
     ]
     names = ("trial", "asks", "reward", "seeds", "own", "like", "new", "new: can be applied", "KL", "entropy")
     lines = [*about, "", f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
